@@ -1,0 +1,1 @@
+"""What host and metal must agree on."""

@@ -1,0 +1,1 @@
+"""Typed Python to LLVM: frontend, typed IR, checks, code."""

@@ -1,0 +1,489 @@
+"""Lowering of statements: assignments, control flow, and the definite initialisation of locals."""
+
+import ast
+from typing import Any
+
+from axiom.compiler import ir
+from axiom.compiler.diagnostics import Diagnostic, Poisoned
+from axiom.compiler.frontend.calls import lower_call, resolve_annotation
+from axiom.compiler.frontend.context import BoundMethod, CompileTime, CompileTimeLocal, Context, Loop, Value
+from axiom.compiler.frontend.expressions import BINARY, Expressions
+from axiom.compiler.frontend.text import lower_write_to
+from axiom.compiler.types import (
+    U64,
+    VOID,
+    ArrayRefType,
+    BoolType,
+    EnumType,
+    ScalarType,
+    StructType,
+    Type,
+    fits,
+    of_annotation,
+    pattern_name,
+)
+from axiom.lang.control import static, unsafe, urange
+from axiom.lang.text import write_to
+
+
+class Statements:
+    """Lowers the body of one function."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.expressions = Expressions(context, lower_call)
+
+    def body(self, nodes: list[ast.stmt]) -> tuple[list[ir.Statement], bool]:
+        """Lower statements in order; also tell whether the end is never reached."""
+        made: list[ir.Statement] = []
+        for node in nodes:
+            try:
+                ended = self._statement(node, made)
+            except Diagnostic as diagnostic:
+                self.context.builder.report(diagnostic)
+                self._poison(node)
+                continue
+            except Poisoned:
+                self._poison(node)
+                continue
+            if ended:
+                return made, True
+        return made, False
+
+    def _poison(self, node: ast.stmt) -> None:
+        for name in ast.walk(node):
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                self.context.poisoned.add(name.id)
+
+    def _statement(self, node: ast.stmt, made: list[ir.Statement]) -> bool:
+        context = self.context
+        match node:
+            case ast.Pass():
+                return False
+            case ast.Expr():
+                return self._expression(node, made)
+            case ast.Assign():
+                if len(node.targets) != 1:
+                    context.fail(node, "assign to one target at a time")
+                self._assign(node, node.targets[0], node.value, None, made)
+                return False
+            case ast.AnnAssign():
+                if node.value is None:
+                    context.fail(node, "a variable needs a value")
+                kind = of_annotation(resolve_annotation(ast.unparse(node.annotation), self._scope()))
+                self._assign(node, node.target, node.value, kind if isinstance(kind, Type) else None, made)
+                return False
+            case ast.AugAssign():
+                self._augmented(node, made)
+                return False
+            case ast.If():
+                return self._if(node, made)
+            case ast.While():
+                return self._while(node, made)
+            case ast.For():
+                return self._for(node, made)
+            case ast.Return():
+                self._return(node, made)
+                return True
+            case ast.Break() | ast.Continue():
+                self._leave(node, made)
+                return True
+            case ast.Assert():
+                self._assert(node, made)
+                return False
+            case ast.With():
+                return self._with(node, made)
+            case ast.Match():
+                return self._match(node, made)
+            case _:
+                context.fail(node, f"`{type(node).__name__.lower()}` statements are not in the language")
+
+    def _scope(self) -> dict[str, Any]:
+        return self.context.scope
+
+    def _expression(self, node: ast.Expr, made: list[ir.Statement]) -> bool:
+        if isinstance(node.value, ast.Constant):
+            return False
+        if isinstance(node.value, ast.Call):
+            callee = self.expressions.value(node.value.func)
+            if isinstance(callee, CompileTime) and callee.value is write_to:
+                made.extend(lower_write_to(self.expressions, node.value))
+                return False
+        value = self.expressions.value(node.value)
+        if isinstance(value, CompileTime):
+            return False
+        if isinstance(value, BoundMethod):
+            self.context.fail(node, f"the method `{value.name}` is not called", "write `()` after it")
+        made.append(ir.Evaluate(self.context.span(node), value))
+        return isinstance(value, ir.Primitive) and value.name == "panic"
+
+    def _assign(
+        self,
+        node: ast.stmt,
+        target: ast.expr,
+        source: ast.expr,
+        annotated: Type | None,
+        made: list[ir.Statement],
+    ) -> None:
+        span = self.context.span(node)
+        if isinstance(target, ast.Name):
+            known = annotated or self.context.instance.locals.get(target.id)
+            value = self.expressions.value(source, known)
+            if isinstance(value, CompileTime) and known is None:
+                self._bind_compile_time(target, value.value)
+                return
+            made.append(self._set_local(node, target.id, self._coerce(source, value, known)))
+            return
+        place = self._place(target)
+        value = self.expressions.typed(source, place.type)
+        made.append(ir.Store(span, place, value))
+
+    def _coerce(self, node: ast.expr, value: Value, kind: Type | None) -> ir.Expression:
+        if isinstance(value, BoundMethod):
+            self.context.fail(node, f"the method `{value.name}` is not called")
+        if isinstance(value, CompileTime):
+            return self.expressions.literal(value.value, node, kind)
+        if kind is not None and value.type != kind:
+            self.context.fail(node, f"expected {kind}, found {value.type}")
+        if value.type == VOID:
+            self.context.fail(node, "this has no value")
+        return value
+
+    def _bind_compile_time(self, target: ast.Name, value: Any) -> None:
+        context = self.context
+        old = context.static.get(target.id)
+        if old is not None and old.region != context.region:
+            context.fail(
+                target,
+                f"`{target.id}` is a compile-time constant and cannot change at run time",
+                "start it with a typed value, for example `u64(0)`",
+            )
+        context.static[target.id] = CompileTimeLocal(value, context.region)
+
+    def _set_local(self, node: ast.stmt, name: str, value: ir.Expression) -> ir.Statement:
+        context = self.context
+        if name in context.static:
+            context.fail(
+                node,
+                f"`{name}` is a compile-time constant and cannot hold a run-time value",
+                "start it with a typed value, for example `u64(0)`",
+            )
+        known = context.instance.locals.setdefault(name, value.type)
+        if known != value.type:
+            context.fail(node, f"`{name}` is {known} and cannot become {value.type}")
+        if isinstance(known, (StructType, ArrayRefType)):
+            site = context.aggregate_sites.setdefault(name, node.lineno)
+            if site != node.lineno:
+                context.fail(
+                    node,
+                    f"`{name}` names a {known} and cannot name another one",
+                    "use a new name, or assign its fields",
+                )
+        context.assigned.add(name)
+        return ir.Assign(context.span(node), name, value)
+
+    def _place(self, target: ast.expr) -> ir.Field | ir.Element:
+        if isinstance(target, ast.Subscript):
+            return self.expressions.element(target, self.expressions.value(target.value))
+        place = self.expressions.value(target)
+        if isinstance(place, (ir.Field, ir.Element)):
+            return place
+        self.context.fail(target, f"cannot assign to `{ast.unparse(target)}`")
+
+    def _augmented(self, node: ast.AugAssign, made: list[ir.Statement]) -> None:
+        if type(node.op) not in BINARY:
+            self.context.fail(node, "this operator is not in the language")
+        span = self.context.span(node)
+        if isinstance(node.target, ast.Name):
+            read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
+            old = self.expressions.value(read)
+            result = self._combine(node, read, old)
+            if isinstance(result, CompileTime):
+                self._bind_compile_time(node.target, result.value)
+            else:
+                assert isinstance(result, ir.Expression)
+                made.append(self._set_local(node, node.target.id, result))
+            return
+        place = self._place(node.target)
+        result = self._combine(node, node.target, place)
+        assert isinstance(result, ir.Expression)
+        made.append(ir.Store(span, place, result))
+
+    def _combine(self, node: ast.AugAssign, at: ast.expr, old: Value) -> Value:
+        expected = old.type if isinstance(old, ir.Expression) else None
+        right = self.expressions.value(node.value, expected)
+        return self.expressions.binary(node, type(node.op), (at, old), (node.value, right))
+
+    def _if(self, node: ast.If, made: list[ir.Statement]) -> bool:
+        condition = self.expressions.condition(node.test)
+        if isinstance(condition, bool):
+            chosen, ended = self.body(node.body if condition else node.orelse)
+            made.extend(chosen)
+            return ended
+        yes, no, ended = self._branches(node.body, node.orelse)
+        made.append(ir.If(self.context.span(node.test), condition, yes, no))
+        return ended
+
+    def _branches(
+        self, first: list[ast.stmt], second: list[ast.stmt]
+    ) -> tuple[list[ir.Statement], list[ir.Statement], bool]:
+        context = self.context
+        before = set(context.assigned)
+        outer = context.enter_region()
+        yes, yes_ended = self.body(first)
+        after_yes = context.assigned
+        context.assigned = set(before)
+        context.region = outer
+        context.enter_region()
+        no, no_ended = self.body(second)
+        context.region = outer
+        if yes_ended and not no_ended:
+            return yes, no, False
+        context.assigned = after_yes if no_ended and not yes_ended else after_yes & context.assigned
+        return yes, no, yes_ended and no_ended
+
+    def _while(self, node: ast.While, made: list[ir.Statement]) -> bool:
+        context = self.context
+        if node.orelse:
+            context.fail(node, "loops have no `else` in the language")
+        condition = self.expressions.condition(node.test)
+        if condition is False:
+            return False
+        before = set(context.assigned)
+        body, loop = self._loop_body(node.body)
+        forever = condition is True
+        made.append(
+            ir.While(context.span(node.test), None if isinstance(condition, bool) else condition, body)
+        )
+        if not forever:
+            context.assigned = before
+            return False
+        if not loop.break_assigned:
+            return True
+        context.assigned = set[str].intersection(*loop.break_assigned)
+        return False
+
+    def _loop_body(self, nodes: list[ast.stmt]) -> tuple[list[ir.Statement], Loop]:
+        context = self.context
+        loop = Loop(unrolled=False)
+        context.loops.append(loop)
+        outer = context.enter_region()
+        body, _ = self.body(nodes)
+        context.region = outer
+        context.loops.pop()
+        return body, loop
+
+    def _for(self, node: ast.For, made: list[ir.Statement]) -> bool:
+        context = self.context
+        if node.orelse:
+            context.fail(node, "loops have no `else` in the language")
+        if not isinstance(node.iter, ast.Call):
+            context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll")
+        callee = self.expressions.value(node.iter.func)
+        kind = callee.value if isinstance(callee, CompileTime) else None
+        if kind is static:
+            return self._unrolled(node, node.iter, made)
+        if kind is urange and isinstance(node.target, ast.Name):
+            self._counted(node, node.iter, node.target, made)
+            return False
+        context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll")
+
+    def _unrolled(self, node: ast.For, call: ast.Call, made: list[ir.Statement]) -> bool:
+        context = self.context
+        values = self.expressions.compile_time(call.args[0])
+        context.loops.append(Loop(unrolled=True))
+        ended = False
+        for value in values:
+            self._bind_target(node.target, value)
+            part, ended = self.body(node.body)
+            made.extend(part)
+            if ended:
+                break
+        context.loops.pop()
+        return ended
+
+    def _bind_target(self, target: ast.expr, value: Any) -> None:
+        if isinstance(target, ast.Name):
+            self.context.static[target.id] = CompileTimeLocal(value, self.context.region)
+            return
+        if isinstance(target, ast.Tuple):
+            for item, part in zip(target.elts, value, strict=True):
+                self._bind_target(item, part)
+            return
+        self.context.fail(target, "a loop variable is a name")
+
+    def _counted(self, node: ast.For, call: ast.Call, target: ast.Name, made: list[ir.Statement]) -> None:
+        context, expressions = self.context, self.expressions
+        arguments = list(call.args)
+        step = int(expressions.compile_time(arguments[2])) if len(arguments) == 3 else 1
+        if step < 1 or call.keywords or not 1 <= len(arguments) <= 3:
+            context.fail(
+                call, "write urange(stop), urange(start, stop) or urange(start, stop, step) with step >= 1"
+            )
+        bounds = [expressions.value(a) for a in arguments[:2]]
+        kind = next((b.type for b in bounds if isinstance(b, ir.Expression)), U64)
+        if not isinstance(kind, ScalarType) or not kind.is_integer:
+            context.fail(call, f"urange counts integers, not {kind}")
+        typed = [expressions.typed(a, kind) for a in arguments[:2]]
+        start = typed[0] if len(typed) == 2 else ir.Constant(kind, context.span(call), 0)
+        known = context.instance.locals.setdefault(target.id, kind)
+        if known != kind or target.id in context.static:
+            context.fail(target, f"`{target.id}` already has another type")
+        before = set(context.assigned)
+        context.assigned.add(target.id)
+        body, _ = self._loop_body(node.body)
+        context.assigned = before
+        made.append(ir.CountLoop(context.span(node), target.id, start, typed[-1], step, body))
+
+    def _leave(self, node: ast.Break | ast.Continue, made: list[ir.Statement]) -> None:
+        context = self.context
+        if not context.loops:
+            context.fail(node, "this stands outside of a loop")
+        if context.loops[-1].unrolled:
+            context.fail(node, "an unrolled loop cannot be left early", "use `urange`")
+        if isinstance(node, ast.Break):
+            context.loops[-1].break_assigned.append(set(context.assigned))
+            made.append(ir.Break(context.span(node)))
+        else:
+            made.append(ir.Continue(context.span(node)))
+
+    def _return(self, node: ast.Return, made: list[ir.Statement]) -> None:
+        context, instance = self.context, self.context.instance
+        pattern = context.result_pattern
+        span = context.span(node)
+        if node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None):
+            if pattern != VOID:
+                context.fail(node, f"this function returns {pattern_name(pattern)}")
+            made.append(ir.Return(span, None))
+            return
+        if pattern == VOID:
+            context.fail(node, "this function is declared to return None")
+        expected = (
+            pattern if isinstance(pattern, Type) else None if instance.result == VOID else instance.result
+        )
+        value = self.expressions.typed(node.value, expected)
+        if not fits(pattern, value.type):
+            context.fail(node.value, f"expected {pattern_name(pattern)}, found {value.type}")
+        instance.result = value.type
+        made.append(ir.Return(span, value))
+
+    def _assert(self, node: ast.Assert, made: list[ir.Statement]) -> None:
+        condition = self.expressions.condition(node.test)
+        text = self.expressions.compile_time(node.msg) if node.msg is not None else ""
+        if condition is True:
+            return
+        if condition is False:
+            self.context.fail(node, f"this assertion never holds: {text}")
+        made.append(ir.Assert(self.context.span(node), condition, str(text).encode()))
+
+    def _with(self, node: ast.With, made: list[ir.Statement]) -> bool:
+        context = self.context
+        manager = self.expressions.value(node.items[0].context_expr)
+        if len(node.items) != 1 or not isinstance(manager, CompileTime) or manager.value is not unsafe:
+            context.fail(node, "`with` is only for `with unsafe:`")
+        context.unsafe_depth += 1
+        context.instance.unsafe_blocks += 1
+        body, ended = self.body(node.body)
+        context.unsafe_depth -= 1
+        made.extend(body)
+        return ended
+
+    def _match(self, node: ast.Match, made: list[ir.Statement]) -> bool:
+        context = self.context
+        subject = self.expressions.value(node.subject)
+        if isinstance(subject, CompileTime):
+            return self._match_compile_time(node, subject.value, made)
+        if isinstance(subject, BoundMethod) or not isinstance(
+            subject.type, (ScalarType, EnumType, BoolType)
+        ):
+            context.fail(node.subject, "match is for integers, bools and enums")
+        name = f"match.{node.lineno}.{node.col_offset}"
+        made.append(self._set_local(node, name, subject))
+        read = ir.ReadLocal(subject.type, subject.span, name)
+        self._check_exhaustive(node, subject.type)
+        statements, ended = self._match_cases(node.cases, read)
+        made.extend(statements)
+        return ended
+
+    def _match_compile_time(self, node: ast.Match, value: Any, made: list[ir.Statement]) -> bool:
+        for case in node.cases:
+            literals = self._literals(case.pattern)
+            if literals is None or value in [self.expressions.compile_time(item) for item in literals]:
+                body, ended = self.body(case.body)
+                made.extend(body)
+                return ended
+        return False
+
+    def _check_exhaustive(self, node: ast.Match, kind: Type) -> None:
+        if not isinstance(kind, EnumType):
+            return
+        seen: set[int] = set()
+        for case in node.cases:
+            literals = self._literals(case.pattern)
+            if literals is None:
+                return
+            seen |= {int(self.expressions.compile_time(item)) for item in literals}
+        missing = [m.name for m in kind.members if int(m) not in seen]
+        if missing:
+            self.context.fail(
+                node, f"match leaves out {', '.join(missing)} of {kind}", "add the cases, or `case _:`"
+            )
+
+    def _literals(self, pattern: ast.pattern) -> list[ast.expr] | None:
+        """Return the values that a pattern names; None for `_`."""
+        match pattern:
+            case ast.MatchValue():
+                return [pattern.value]
+            case ast.MatchSingleton():
+                return [ast.copy_location(ast.Constant(pattern.value), pattern)]
+            case ast.MatchOr():
+                found: list[ast.expr] = []
+                for item in pattern.patterns:
+                    literals = self._literals(item)
+                    if literals is None:
+                        return None
+                    found += literals
+                return found
+            case ast.MatchAs(pattern=None, name=None):
+                return None
+            case _:
+                self.context.fail(pattern, "patterns are constants, `|` and `_`")
+
+    def _match_cases(
+        self, cases: list[ast.match_case], subject: ir.ReadLocal
+    ) -> tuple[list[ir.Statement], bool]:
+        """Lower the first case and, as its other branch, the rest."""
+        context = self.context
+        if not cases:
+            if isinstance(subject.type, EnumType):
+                span = subject.span
+                unreachable = ir.Primitive(VOID, span, "panic", [], (b"no such member of the enum",))
+                return [ir.Evaluate(span, unreachable)], True
+            return [], False
+        case = cases[0]
+        if case.guard is not None:
+            context.fail(case.guard, "cases have no guards in the language")
+        literals = self._literals(case.pattern)
+        if literals is None:
+            return self.body(case.body)
+        condition: ir.Expression | None = None
+        for item in literals:
+            value = self.expressions.typed(item, subject.type)
+            test = ir.Compare(BoolType(), context.span(item), "eq", subject, value)
+            condition = (
+                test if condition is None else ir.Logical(BoolType(), test.span, "or", condition, test)
+            )
+        assert condition is not None
+        before = set(context.assigned)
+        outer = context.enter_region()
+        yes, yes_ended = self.body(case.body)
+        after_yes, context.assigned = context.assigned, before
+        context.region = outer
+        context.enter_region()
+        no, no_ended = self._match_cases(cases[1:], subject)
+        context.region = outer
+        if no_ended and not yes_ended:
+            context.assigned = after_yes
+        elif not yes_ended:
+            context.assigned = after_yes & context.assigned
+        return [ir.If(condition.span, condition, yes, no)], yes_ended and no_ended

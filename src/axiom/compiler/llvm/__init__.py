@@ -1,0 +1,1 @@
+"""From typed IR to machine code through LLVM's textual IR. The only room that imports llvmlite."""

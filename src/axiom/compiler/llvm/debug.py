@@ -1,0 +1,183 @@
+"""DWARF metadata: files, functions, lines and local variables.
+
+Files of this package are named relative to `SOURCE_ROOT`, so that objects do not depend on where the
+package lies; tools map that prefix back to the package's folder.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from axiom.compiler import ir
+from axiom.compiler.diagnostics import Span
+from axiom.compiler.types import (
+    ArrayRefType,
+    BoolType,
+    EnumType,
+    ScalarType,
+    SliceType,
+    StructType,
+    TextType,
+    Type,
+    VecType,
+    of_element,
+)
+from axiom.lang.layout import size_of
+
+SOURCE_ROOT = "/axiom-src"
+PACKAGE_PARENT = Path(__file__).resolve().parents[3]
+
+
+class DebugInfo:
+    """Collects the metadata nodes of one module."""
+
+    def __init__(self) -> None:
+        self._nodes: list[str] = []
+        self._cache: dict[Any, int] = {}
+        self._unit = self._add("")
+        self._signature = self._add("!DISubroutineType(types: !{null})")
+
+    def _add(self, text: str) -> int:
+        self._nodes.append(text)
+        return len(self._nodes) - 1
+
+    def _cached(self, key: Any, text: str) -> int:
+        if key not in self._cache:
+            self._cache[key] = self._add(text)
+        return self._cache[key]
+
+    def _file(self, path: str) -> int:
+        where = Path(path)
+        if where.is_relative_to(PACKAGE_PARENT):
+            name, directory = str(where.relative_to(PACKAGE_PARENT)), SOURCE_ROOT
+        else:
+            name, directory = where.name, str(where.parent)
+        return self._cached(("file", path), f'!DIFile(filename: "{name}", directory: "{directory}")')
+
+    def function(self, instance: ir.Instance) -> int:
+        """Return the node of a function."""
+        file = self._file(instance.span.file)
+        name = instance.function.__qualname__.split(".")[-1]
+        return self._add(
+            f'distinct !DISubprogram(name: "{name}", linkageName: "{instance.symbol}", scope: !{file}, '
+            f"file: !{file}, line: {instance.span.line}, type: !{self._signature}, "
+            f"scopeLine: {instance.span.line}, spFlags: DISPFlagDefinition, unit: !{self._unit})"
+        )
+
+    def location(self, span: Span, function: int) -> int:
+        """Return the node of a place in a function."""
+        return self._cached(
+            ("at", span.line, span.column, function),
+            f"!DILocation(line: {span.line}, column: {span.column + 1}, scope: !{function})",
+        )
+
+    def variable(self, name: str, kind: Type, argument: int, span: Span, function: int) -> int:
+        """Return the node of a local variable; `argument` counts from 1, 0 for other locals."""
+        place = f"arg: {argument}, " if argument else ""
+        return self._add(
+            f'!DILocalVariable(name: "{name}", {place}scope: !{function}, file: !{self._file(span.file)}, '
+            f"line: {span.line}, type: !{self.type(kind)})"
+        )
+
+    def type(self, kind: Type) -> int:
+        """Return the node of a type."""
+        match kind:
+            case ScalarType(scalar):
+                encoding = "float" if kind.is_float else "signed" if kind.integer.signed else "unsigned"
+                return self._basic(scalar.type_name, scalar.bits, encoding)
+            case BoolType():
+                return self._basic("bool", 8, "boolean")
+            case EnumType():
+                return self._basic(str(kind), 32, "unsigned")
+            case StructType():
+                return self._pointer(self._struct(kind))
+            case ArrayRefType(element, count):
+                return self._pointer(self._array(element, count))
+            case SliceType(element):
+                return self._slice(kind, element)
+            case TextType():
+                return self._basic("str", 128, "unsigned")
+            case VecType(element, lanes):
+                bits = 1 if element is bool else element.bits
+                base = self.type(BoolType() if element is bool else ScalarType(element))
+                count = self._cached(("range", lanes), f"!DISubrange(count: {lanes})")
+                return self._cached(
+                    kind,
+                    f"!DICompositeType(tag: DW_TAG_array_type, flags: DIFlagVector, baseType: !{base}, "
+                    f"size: {bits * lanes}, elements: !{{!{count}}})",
+                )
+            case _:
+                return self._basic("None", 8, "unsigned")
+
+    def _basic(self, name: str, bits: int, encoding: str) -> int:
+        return self._cached(
+            ("basic", name), f'!DIBasicType(name: "{name}", size: {bits}, encoding: DW_ATE_{encoding})'
+        )
+
+    def _pointer(self, base: int) -> int:
+        text = f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: !{base}, size: 64)"
+        return self._cached(("pointer", base), text)
+
+    def _array(self, element: Any, count: int) -> int:
+        base = self._stored(element)
+        span = self._cached(("range", count), f"!DISubrange(count: {count})")
+        return self._cached(
+            ("array", base, count),
+            f"!DICompositeType(tag: DW_TAG_array_type, baseType: !{base}, "
+            f"size: {8 * size_of(element) * count}, elements: !{{!{span}}})",
+        )
+
+    def _stored(self, element: Any) -> int:
+        """Return the node of a type as it lies in memory: structs and arrays by value."""
+        kind = of_element(element)
+        if isinstance(kind, StructType):
+            return self._struct(kind)
+        if isinstance(kind, ArrayRefType):
+            return self._array(kind.element, kind.count)
+        return self.type(kind)
+
+    def _member(self, name: str, base: int, bits: int, offset: int) -> int:
+        return self._add(
+            f'!DIDerivedType(tag: DW_TAG_member, name: "{name}", baseType: !{base}, '
+            f"size: {bits}, offset: {offset})"
+        )
+
+    def _slice(self, kind: Type, element: Any) -> int:
+        if kind not in self._cache:
+            first = self._member("address", self._pointer(self._stored(element)), 64, 0)
+            second = self._member("length", self._basic("u64", 64, "unsigned"), 64, 64)
+            self._cache[kind] = self._add(
+                f'!DICompositeType(tag: DW_TAG_structure_type, name: "{kind}", size: 128, '
+                f"elements: !{{!{first}, !{second}}})"
+            )
+        return self._cache[kind]
+
+    def _struct(self, kind: StructType) -> int:
+        key = ("struct", kind)
+        if key not in self._cache:
+            node = self._cache[key] = self._add("")
+            members = [
+                self._member(f.name, self._stored(f.type), 8 * size_of(f.type), 8 * f.offset)
+                for f in kind.layout.fields.values()
+            ]
+            listed = ", ".join(f"!{m}" for m in members)
+            self._nodes[node] = (
+                f'!DICompositeType(tag: DW_TAG_structure_type, name: "{kind}", '
+                f"size: {8 * kind.layout.size}, elements: !{{{listed}}})"
+            )
+        return self._cache[key]
+
+    def lines(self, main_file: str) -> list[str]:
+        """Return all metadata of the module."""
+        self._nodes[self._unit] = (
+            f"distinct !DICompileUnit(language: DW_LANG_Python, file: !{self._file(main_file)}, "
+            'producer: "axiom", isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug)'
+        )
+        flags = [
+            self._add('!{i32 7, !"Dwarf Version", i32 5}'),
+            self._add('!{i32 2, !"Debug Info Version", i32 3}'),
+        ]
+        named = [
+            f"!llvm.dbg.cu = !{{!{self._unit}}}",
+            f"!llvm.module.flags = !{{{', '.join(f'!{f}' for f in flags)}}}",
+        ]
+        return named + [f"!{i} = {text}" for i, text in enumerate(self._nodes)]

@@ -1,0 +1,45 @@
+"""A whole program as LLVM text."""
+
+from axiom.compiler import ir
+from axiom.compiler.llvm import vectors
+from axiom.compiler.llvm.arithmetic import emit_binary, emit_compare, emit_convert, emit_unary
+from axiom.compiler.llvm.function import FunctionEmitter
+from axiom.compiler.llvm.module import Module
+from axiom.compiler.llvm.primitives import EMIT
+
+assert vectors.shuffled in vars(vectors).values(), "importing `vectors` registers its primitives"
+
+
+def _operation(f: FunctionEmitter, e: ir.Expression) -> str:
+    match e:
+        case ir.Primitive():
+            return EMIT[e.name](f, e)
+        case ir.Binary():
+            return emit_binary(f, e)
+        case ir.Unary():
+            return emit_unary(f, e)
+        case ir.Compare():
+            return emit_compare(f, e)
+        case ir.ConvertScalar():
+            return emit_convert(f, e)
+        case _:
+            raise TypeError(f"no code for {e}")
+
+
+def emit_module(
+    program: ir.Program,
+    triple: str,
+    assembly: list[str] | None = None,
+    extra: str = "",
+    defines: tuple[str, ...] = (),
+) -> str:
+    """Return the LLVM text of a program.
+
+    extra: text to append (thunks of a loader), which defines the symbols named in `defines`.
+    """
+    module = Module(triple, assembly or [])
+    for symbol in defines:
+        module.define(symbol)
+    for instance in program.instances:
+        FunctionEmitter(module, instance, _operation).write()
+    return module.text(program) + extra

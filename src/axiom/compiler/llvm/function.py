@@ -1,0 +1,487 @@
+"""Code of one function: statements and expressions as LLVM instructions.
+
+Locals live in stack slots that LLVM promotes to registers. A bool is i1 as a value and one byte in
+memory. A struct or an array is a pointer; one that is returned is copied to where the caller says.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from axiom.compiler import ir
+from axiom.compiler.llvm.module import PANIC, Module
+from axiom.compiler.llvm.names import PAIR, constant, memory_name, type_name
+from axiom.compiler.types import VOID, ArrayRefType, ScalarType, StructType, Type
+from axiom.lang.layout import align_of, size_of
+from axiom.lang.panic import PanicReason
+
+Emit = Callable[["FunctionEmitter", ir.Expression], str]
+
+
+class FunctionEmitter:
+    """Writes one instance into a module."""
+
+    def __init__(self, module: Module, instance: ir.Instance, operation: Emit) -> None:
+        self.module, self.instance = module, instance
+        self._operation = operation
+        self._scope = module.debug.function(instance)
+        self._counter = 0
+        self._entry: list[str] = []
+        self._lines: list[str] = []
+        self._cold: list[str] = []
+        self._ended = False
+        self._span = instance.span
+        self._slots: dict[str, str] = {}
+        self._loops: list[tuple[str, str]] = []
+
+    # Writing instructions
+
+    def name(self) -> str:
+        """Return a fresh value name."""
+        self._counter += 1
+        return f"%v{self._counter}"
+
+    def label(self) -> str:
+        """Return a fresh block name."""
+        self._counter += 1
+        return f"b{self._counter}"
+
+    def emit(self, text: str) -> None:
+        """Write an instruction without a result."""
+        if not self._ended:
+            location = self.module.debug.location(self._span, self._scope)
+            self._lines.append(f"  {text}, !dbg !{location}")
+
+    def value(self, text: str) -> str:
+        """Write an instruction and return its result."""
+        name = self.name()
+        self.emit(f"{name} = {text}")
+        return name
+
+    def block(self, label: str) -> None:
+        """Start a block."""
+        self._lines.append(f"{label}:")
+        self._ended = False
+
+    def branch(self, label: str) -> None:
+        """Go to a block."""
+        self.emit(f"br label %{label}")
+        self._ended = True
+
+    def branch_if(self, condition: str, yes: str, no: str) -> None:
+        """Go to one of two blocks."""
+        self.emit(f"br i1 {condition}, label %{yes}, label %{no}")
+        self._ended = True
+
+    def slot(self, llvm_type: str, align: int = 0) -> str:
+        """Reserve stack for the whole call."""
+        name = self.name()
+        self._entry.append(f"  {name} = alloca {llvm_type}{f', align {align}' if align else ''}")
+        return name
+
+    def intrinsic(self, symbol: str, result: str, arguments: list[tuple[str, str]]) -> str:
+        """Call an LLVM intrinsic and return its result (empty for void)."""
+        types = ", ".join(kind for kind, _ in arguments)
+        self.module.declare(symbol, f"declare {result} @{symbol}({types})")
+        text = f"call {result} @{symbol}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
+        if result == "void":
+            self.emit(text)
+            return ""
+        return self.value(text)
+
+    def require(
+        self, condition: str, reason: PanicReason, first: str = "0", second: str = "0", message: bytes = b""
+    ) -> None:
+        """Panic unless the i1 `condition` holds."""
+        if self._ended or condition == "true":
+            return
+        good, bad = self.label(), self.label()
+        self.branch_if(condition, good, bad)
+        self._cold.append(f"{bad}:")
+        location = self.module.debug.location(self._span, self._scope)
+        self._cold.append(f"  {self._panic_call(reason, first, second, message)}, !dbg !{location}")
+        self._cold.append(f"  unreachable, !dbg !{location}")
+        self.block(good)
+
+    def _panic_call(self, reason: PanicReason, first: str, second: str, message: bytes) -> str:
+        address = f"ptrtoint (ptr {self.module.literal(message)} to i64)" if message else "0"
+        return (
+            f"call void @{PANIC}(i32 {int(reason)}, i64 {first}, i64 {second}, "
+            f"i64 {address}, i64 {len(message)}) #1"
+        )
+
+    def panic(self, message: bytes) -> None:
+        """Panic for good."""
+        self.emit(self._panic_call(PanicReason.EXPLICIT, "0", "0", message))
+        self.emit("unreachable")
+        self._ended = True
+
+    # The function
+
+    def write(self) -> None:
+        """Write the whole function into the module."""
+        instance = self.instance
+        exported = bool(instance.options.export)
+        parameters: list[str] = []
+        aggregate = isinstance(instance.result, (StructType, ArrayRefType))
+        if aggregate:
+            parameters.append("ptr %result")
+        for number, parameter in enumerate(instance.parameters, 1):
+            kind = type_name(parameter.type)
+            parameters.append(f"{kind} %p.{parameter.name}")
+            slot = self._local_slot(parameter.name, parameter.type, number)
+            self.emit(f"store {kind} %p.{parameter.name}, ptr {slot}")
+        self.statements(instance.body)
+        if not self._ended:
+            self.emit("ret void" if instance.result == VOID or aggregate else "unreachable")
+        self.module.define(instance.symbol)
+        linkage = "dso_local" if exported else "internal fastcc"
+        result = "void" if aggregate else type_name(instance.result)
+        attributes = self.module.attributes(instance.target, instance.options.inline)
+        head = (
+            f'define {linkage} {result} @"{instance.symbol}"({", ".join(parameters)}) {attributes} '
+            f"!dbg !{self._scope} {{\nentry:"
+        )
+        self.module.functions += [head, *self._entry, *self._lines, *self._cold, "}"]
+
+    def _local_slot(self, name: str, kind: Type, argument: int = 0) -> str:
+        if name not in self._slots:
+            slot = self._slots[name] = self.slot(type_name(kind))
+            if not name.startswith("match."):
+                node = self.module.debug.variable(name, kind, argument, self._span, self._scope)
+                location = self.module.debug.location(self._span, self._scope)
+                self._lines.append(f"    #dbg_declare(ptr {slot}, !{node}, !DIExpression(), !{location})")
+        return self._slots[name]
+
+    # Statements
+
+    def statements(self, body: list[ir.Statement]) -> None:
+        """Write statements in order; what cannot be reached is left out."""
+        for statement in body:
+            if self._ended:
+                return
+            self._span = statement.span
+            self._statement(statement)
+
+    def _statement(self, statement: ir.Statement) -> None:
+        match statement:
+            case ir.Assign(_, name, expression):
+                value = self.expression(expression)
+                self._span = statement.span
+                slot = self._local_slot(name, expression.type)
+                self.emit(f"store {type_name(expression.type)} {value}, ptr {slot}")
+            case ir.Store(_, place, expression):
+                self._store(place, expression)
+            case ir.Evaluate(_, expression):
+                self.expression(expression)
+            case ir.If():
+                self._if(statement)
+            case ir.While():
+                self._while(statement)
+            case ir.CountLoop():
+                self._count_loop(statement)
+            case ir.Return(_, expression):
+                self._return(expression)
+            case ir.Break():
+                self.branch(self._loops[-1][1])
+            case ir.Continue():
+                self.branch(self._loops[-1][0])
+            case ir.Assert(_, condition, message):
+                held = self.expression(condition)
+                self.require(held, PanicReason.ASSERT, message=message)
+            case _:
+                raise TypeError(f"no code for {statement}")
+
+    def _store(self, place: ir.Field | ir.Element, expression: ir.Expression) -> None:
+        if isinstance(expression.type, (StructType, ArrayRefType)):
+            source = self.expression(expression)
+            self.copy(self.address(place), source, size_of(place.element))
+            return
+        value = self.expression(expression)
+        self.store_to(self.address(place), place.element, value, place.volatile)
+
+    def store_to(self, address: str, element: Any, value: str, volatile: bool = False) -> None:
+        """Store a value as an element in memory."""
+        if element is bool:
+            value = self.value(f"zext i1 {value} to i8")
+        mark = "volatile " if volatile else ""
+        self.emit(f"store {mark}{memory_name(element)} {value}, ptr {address}, align {align_of(element)}")
+
+    def load_from(self, address: str, element: Any, volatile: bool = False) -> str:
+        """Load an element from memory as a value."""
+        mark = "volatile " if volatile else ""
+        raw = self.value(f"load {mark}{memory_name(element)}, ptr {address}, align {align_of(element)}")
+        return self.value(f"icmp ne i8 {raw}, 0") if element is bool else raw
+
+    def copy(self, target: str, source: str, size: int) -> None:
+        """Copy bytes; the places may be the same."""
+        arguments = [("ptr", target), ("ptr", source), ("i64", str(size)), ("i1", "false")]
+        self.intrinsic("llvm.memmove.p0.p0.i64", "void", arguments)
+
+    def zero(self, target: str, size: int) -> None:
+        """Set bytes to zero."""
+        arguments = [("ptr", target), ("i8", "0"), ("i64", str(size)), ("i1", "false")]
+        self.intrinsic("llvm.memset.p0.i64", "void", arguments)
+
+    def _if(self, statement: ir.If) -> None:
+        yes, no, end = self.label(), self.label(), self.label()
+        self.branch_if(self.expression(statement.condition), yes, no)
+        ended: list[bool] = []
+        for label, body in ((yes, statement.yes), (no, statement.no)):
+            self.block(label)
+            self.statements(body)
+            ended.append(self._ended)
+            if not self._ended:
+                self.branch(end)
+        if all(ended):
+            self._ended = True
+        else:
+            self.block(end)
+
+    def _while(self, statement: ir.While) -> None:
+        head, body, end = self.label(), self.label(), self.label()
+        self.branch(head)
+        self.block(head)
+        if statement.condition is None:
+            self.branch(body)
+        else:
+            self.branch_if(self.expression(statement.condition), body, end)
+        self.block(body)
+        self._loops.append((head, end))
+        self.statements(statement.body)
+        self._loops.pop()
+        if not self._ended:
+            self.branch(head)
+        self.block(end)
+        if statement.condition is None and not _has_break(statement.body):
+            self.emit("unreachable")
+            self._ended = True
+
+    def _count_loop(self, statement: ir.CountLoop) -> None:
+        """The counter is private; the variable gets its value at the start of each round."""
+        kind = statement.start.type
+        assert isinstance(kind, ScalarType)
+        name, prefix = type_name(kind), "s" if kind.integer.signed else "u"
+        counter = self.slot(name)
+        start, stop = self.expression(statement.start), self.expression(statement.stop)
+        self.emit(f"store {name} {start}, ptr {counter}")
+        head, body, step, end = self.label(), self.label(), self.label(), self.label()
+        self.branch(head)
+        self.block(head)
+        now = self.value(f"load {name}, ptr {counter}")
+        self.branch_if(self.value(f"icmp {prefix}lt {name} {now}, {stop}"), body, end)
+        self.block(body)
+        variable = self._local_slot(statement.name, kind)
+        self.emit(f"store {name} {now}, ptr {variable}")
+        self._loops.append((step, end))
+        self.statements(statement.body)
+        self._loops.pop()
+        if not self._ended:
+            self.branch(step)
+        self._span = statement.span
+        self.block(step)
+        self._advance(statement.step, kind, counter, stop, end, head)
+        self.block(end)
+
+    def _advance(self, step: int, kind: ScalarType, counter: str, stop: str, end: str, head: str) -> None:
+        name, signed = type_name(kind), kind.integer.signed
+        now = self.value(f"load {name}, ptr {counter}")
+        if step == 1:
+            following = self.value(f"add {'nsw' if signed else 'nuw'} {name} {now}, 1")
+            self.emit(f"store {name} {following}, ptr {counter}")
+            self.branch(head)
+            return
+        left = self.value(f"sub {name} {stop}, {now}")
+        more = self.value(f"icmp ugt {name} {left}, {step}")
+        go = self.label()
+        self.branch_if(more, go, end)
+        self.block(go)
+        following = self.value(f"add {'nsw' if signed else 'nuw'} {name} {now}, {step}")
+        self.emit(f"store {name} {following}, ptr {counter}")
+        self.branch(head)
+
+    def _return(self, expression: ir.Expression | None) -> None:
+        if expression is None:
+            self.emit("ret void")
+        elif isinstance(expression.type, (StructType, ArrayRefType)):
+            self.copy("%result", self.expression(expression), self._size(expression.type))
+            self.emit("ret void")
+        else:
+            value = self.expression(expression)
+            self.emit(f"ret {type_name(expression.type)} {value}")
+        self._ended = True
+
+    # Expressions
+
+    def expression(self, expression: ir.Expression) -> str:
+        """Write an expression and return its value."""
+        outer, self._span = self._span, expression.span
+        value = self._expression(expression)
+        self._span = outer
+        return value
+
+    def _expression(self, expression: ir.Expression) -> str:
+        match expression:
+            case ir.Constant():
+                return constant(expression.type, expression.value)
+            case ir.Text():
+                return self.pair(self.module.literal(expression.data), str(len(expression.data)))
+            case ir.ReadLocal():
+                return self.value(f"load {type_name(expression.type)}, ptr {self._slots[expression.name]}")
+            case ir.StaticPlace():
+                symbol = self.module.static(expression.memory, expression.hint)
+                return self.offset(symbol, str(expression.offset)) if expression.offset else symbol
+            case ir.Field() | ir.Element():
+                address = self.address(expression)
+                if isinstance(expression.type, (StructType, ArrayRefType)):
+                    return address
+                return self.load_from(address, expression.element, expression.volatile)
+            case ir.Logical():
+                return self._logical(expression)
+            case ir.Conditional():
+                return self._conditional(expression)
+            case ir.Call():
+                return self._call(expression)
+            case ir.Intrinsic():
+                return self._intrinsic(expression)
+            case ir.NewStruct():
+                return self._new_struct(expression)
+            case ir.NewArray():
+                return self._fresh(expression.type)
+            case _:
+                return self._operation(self, expression)
+
+    def pair(self, pointer: str, count: str) -> str:
+        """Make a slice value."""
+        first = self.value(f"insertvalue {PAIR} poison, ptr {pointer}, 0")
+        return self.value(f"insertvalue {PAIR} {first}, i64 {count}, 1")
+
+    def pair_parts(self, value: str) -> tuple[str, str]:
+        """Take a slice value apart."""
+        return self.value(f"extractvalue {PAIR} {value}, 0"), self.value(f"extractvalue {PAIR} {value}, 1")
+
+    def offset(self, pointer: str, offset: str) -> str:
+        """Add a byte offset to a pointer."""
+        return self.value(f"getelementptr inbounds i8, ptr {pointer}, i64 {offset}")
+
+    def wide(self, expression: ir.Expression) -> str:
+        """Write an index and widen it to 64 bits; a negative one becomes huge and fails its check."""
+        value = self.expression(expression)
+        kind = expression.type
+        assert isinstance(kind, ScalarType)
+        if kind.scalar.bits == 64 or isinstance(expression, ir.Constant):
+            return value
+        extend = "sext" if kind.integer.signed else "zext"
+        return self.value(f"{extend} {type_name(kind)} {value} to i64")
+
+    def address(self, place: ir.Expression) -> str:
+        """Return the address of a field or an element, checked."""
+        outer, self._span = self._span, place.span
+        if isinstance(place, ir.Field):
+            base = self.expression(place.base)
+            result = self.offset(base, str(place.offset)) if place.offset else base
+        elif isinstance(place, ir.Element):
+            result = self._element_address(place)
+        else:
+            result = self.expression(place)
+        self._span = outer
+        return result
+
+    def _element_address(self, place: ir.Element) -> str:
+        base_type = place.base.type
+        base = self.expression(place.base)
+        index = self.wide(place.index)
+        if isinstance(base_type, ArrayRefType):
+            pointer, count = base, str(base_type.count)
+            known = isinstance(place.index, ir.Constant)
+        else:
+            pointer, count = self.pair_parts(base)
+            known = False
+        if not known:
+            inside = self.value(f"icmp ult i64 {index}, {count}")
+            self.require(inside, PanicReason.BOUNDS, index, count)
+        size = size_of(place.element)
+        scaled = index if size == 1 else self.value(f"mul nuw nsw i64 {index}, {size}")
+        return self.offset(pointer, scaled)
+
+    def _logical(self, expression: ir.Logical) -> str:
+        result = self.slot("i1")
+        more, end = self.label(), self.label()
+        first = self.expression(expression.left)
+        self.emit(f"store i1 {first}, ptr {result}")
+        order = (more, end) if expression.operator == "and" else (end, more)
+        self.branch_if(first, *order)
+        self.block(more)
+        second = self.expression(expression.right)
+        self.emit(f"store i1 {second}, ptr {result}")
+        self.branch(end)
+        self.block(end)
+        return self.value(f"load i1, ptr {result}")
+
+    def _conditional(self, expression: ir.Conditional) -> str:
+        name = type_name(expression.type)
+        result = self.slot(name)
+        yes, no, end = self.label(), self.label(), self.label()
+        self.branch_if(self.expression(expression.condition), yes, no)
+        for label, branch in ((yes, expression.yes), (no, expression.no)):
+            self.block(label)
+            value = self.expression(branch)
+            self.emit(f"store {name} {value}, ptr {result}")
+            self.branch(end)
+        self.block(end)
+        return self.value(f"load {name}, ptr {result}")
+
+    def _call(self, expression: ir.Call) -> str:
+        callee = expression.callee
+        arguments = [(type_name(a.type), self.expression(a)) for a in expression.arguments]
+        self._span = expression.span
+        aggregate = isinstance(callee.result, (StructType, ArrayRefType))
+        place = self._fresh(callee.result, zero=False) if aggregate else ""
+        if aggregate:
+            arguments.insert(0, ("ptr", place))
+        result = "void" if aggregate else type_name(callee.result)
+        convention = "" if callee.options.export else "fastcc "
+        text = ", ".join(f"{kind} {value}" for kind, value in arguments)
+        call = f'call {convention}{result} @"{callee.symbol}"({text})'
+        if result == "void":
+            self.emit(call)
+            return place
+        return self.value(call)
+
+    def _intrinsic(self, expression: ir.Intrinsic) -> str:
+        arguments = [(type_name(a.type), self.expression(a)) for a in expression.arguments]
+        return self.intrinsic(expression.name, type_name(expression.type), arguments)
+
+    def _size(self, kind: Type) -> int:
+        if isinstance(kind, StructType):
+            return size_of(kind.cls)
+        assert isinstance(kind, ArrayRefType)
+        return size_of(kind.element) * kind.count
+
+    def _fresh(self, kind: Type, zero: bool = True) -> str:
+        size = self._size(kind)
+        place = self.slot(f"[{size} x i8]", 16)
+        if zero:
+            self.zero(place, size)
+        return place
+
+    def _new_struct(self, expression: ir.NewStruct) -> str:
+        place = self._fresh(expression.type)
+        assert isinstance(expression.type, StructType)
+        for name, given in expression.values.items():
+            field = expression.type.layout.fields[name]
+            value = self.expression(given)
+            target = self.offset(place, str(field.offset))
+            if isinstance(given.type, (StructType, ArrayRefType)):
+                self.copy(target, value, size_of(field.type))
+            else:
+                self.store_to(target, field.type, value)
+        return place
+
+
+def _has_break(body: list[ir.Statement]) -> bool:
+    for statement in body:
+        if isinstance(statement, ir.Break):
+            return True
+        if isinstance(statement, ir.If) and (_has_break(statement.yes) or _has_break(statement.no)):
+            return True
+    return False

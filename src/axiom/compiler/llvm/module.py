@@ -1,0 +1,85 @@
+"""One LLVM module as text: declarations, static storage, literals, functions, assembly, metadata."""
+
+from axiom.compiler import ir
+from axiom.compiler.llvm.debug import DebugInfo
+from axiom.compiler.llvm.names import quoted
+from axiom.lang.memory import Memory
+from axiom.lang.targets import Target
+
+PANIC = "axiom_panic"
+
+
+class Module:
+    """Collects what functions refer to, and writes the module."""
+
+    def __init__(self, triple: str, assembly: list[str]) -> None:
+        self.triple = triple
+        self.debug = DebugInfo()
+        self._assembly = assembly
+        self._declarations: dict[str, str] = {}
+        self._defined: set[str] = set()
+        self._literals: dict[bytes, str] = {}
+        self._statics: dict[int, str] = {}
+        self._static_lines: list[str] = []
+        self._attributes: dict[str, int] = {}
+        self._kept: list[Memory] = []
+        self.functions: list[str] = []
+
+    def declare(self, symbol: str, text: str) -> None:
+        """Declare an intrinsic or an outside function once."""
+        self._declarations[symbol] = text
+
+    def define(self, symbol: str) -> None:
+        """Note that this module defines a symbol itself."""
+        self._defined.add(symbol)
+
+    def literal(self, data: bytes) -> str:
+        """Return the symbol of constant bytes."""
+        if data not in self._literals:
+            self._literals[data] = f"@ax.text.{len(self._literals)}"
+        return self._literals[data]
+
+    def static(self, memory: Memory, hint: str) -> str:
+        """Return the symbol of static storage, with its contents at compile time."""
+        if id(memory) not in self._statics:
+            symbol = f'@"ax.static.{hint}.{len(self._statics)}"'
+            self._statics[id(memory)] = symbol
+            self._kept.append(memory)
+            if memory.slices:
+                raise ValueError(f"static {hint} holds a slice before run time")
+            data = bytes(memory.data)
+            kind = "constant" if memory.read_only else "global"
+            value = f'c"{quoted(data)}"' if any(data) else "zeroinitializer"
+            section = f', section "{memory.section}"' if memory.section else ""
+            align = max(memory.align, 64)
+            self._static_lines.append(
+                f"{symbol} = internal {kind} [{len(data)} x i8] {value}{section}, align {align}"
+            )
+        return self._statics[id(memory)]
+
+    def attributes(self, target: Target, inline: str) -> str:
+        """Return the attribute group of a function."""
+        extra = {"always": " alwaysinline", "never": " noinline"}.get(inline, "")
+        text = (
+            f'nounwind noredzone{extra} "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
+            f'"prefer-vector-width"="{8 * target.vector_bytes}" '
+            f'"min-legal-vector-width"="{8 * target.vector_bytes}" "frame-pointer"="all"'
+        )
+        number = self._attributes.setdefault(text, len(self._attributes) + 2)
+        return f"#{number}"
+
+    def text(self, program: ir.Program) -> str:
+        """Return the whole module."""
+        self.declare(PANIC, f"declare void @{PANIC}(i32, i64, i64, i64, i64) #1")
+        lines = [f'target triple = "{self.triple}"']
+        for block in self._assembly:
+            lines += [f'module asm "{quoted(line.encode())}"' for line in block.splitlines()]
+        lines += self._static_lines
+        for data, symbol in self._literals.items():
+            lines.append(f'{symbol} = private unnamed_addr constant [{len(data)} x i8] c"{quoted(data)}"')
+        lines += [text for symbol, text in self._declarations.items() if symbol not in self._defined]
+        lines += self.functions
+        lines.append("attributes #1 = { cold noreturn nounwind }")
+        lines += [f"attributes #{number} = {{ {text} }}" for text, number in self._attributes.items()]
+        lines += self.debug.lines(program.instances[0].span.file)
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Compile metal for a plan and link it."""

@@ -1,0 +1,1 @@
+"""Run an image or the hosted engine; the host's end of the link."""

@@ -1,0 +1,1 @@
+"""GGUF in; packed weights and memory plan out."""

@@ -1,0 +1,85 @@
+"""Raw access: addresses, instructions, fences. Everything here needs `with unsafe:`, except fences.
+
+Under CPython there is no machine to touch, so these raise `NoMachine`; a function that reaches them
+is tested on metal.
+"""
+
+from typing import Any, TypeVar
+
+from axiom.lang.memory import Index, Slice
+from axiom.lang.primitive import primitive
+from axiom.lang.scalars import Scalar, u8, u64
+
+T = TypeVar("T")
+
+
+class NoMachine(Exception):
+    """Raised under CPython by an operation that only a machine can do."""
+
+
+@primitive
+def slice_at(element: type[T], address: u64, count: Index) -> Slice[T]:
+    """Borrow `count` elements at a physical address. Unsafe: the caller vouches for all of it."""
+    raise NoMachine(f"slice_at({address})")
+
+
+@primitive
+def struct_at(kind: type[T], address: u64) -> T:
+    """Borrow a struct, or the registers of an `@mmio` class, at a physical address. Unsafe."""
+    raise NoMachine(f"struct_at({address})")
+
+
+@primitive
+def address_of(place: Any) -> u64:
+    """Return the address of a struct, an array, or the first element of a slice."""
+    raise NoMachine("address_of")
+
+
+@primitive
+def symbol_address(name: str) -> u64:
+    """Return the address of a symbol that assembly or the linker script defines."""
+    raise NoMachine(f"symbol {name}")
+
+
+@primitive
+def asm(text: str, constraints: str, *operands: Scalar) -> None:
+    """Emit an inline-assembly statement with side effects (LLVM syntax, AT&T order). Unsafe."""
+    raise NoMachine(text)
+
+
+@primitive
+def asm_value(kind: type[T], text: str, constraints: str, *operands: Scalar) -> T:
+    """Emit inline assembly with side effects that yields one scalar. Unsafe."""
+    raise NoMachine(text)
+
+
+@primitive
+def volatile_load(source: Slice[T], index: Index) -> T:
+    """Load an element that another agent may change: never merged, moved or left out."""
+    return source[index]
+
+
+@primitive
+def volatile_store(target: Slice[T], index: Index, value: T) -> None:
+    """Store an element that another agent reads: never merged, moved or left out."""
+    target[index] = value
+
+
+@primitive
+def acquire_fence() -> None:
+    """Later loads and stores stay after earlier loads."""
+
+
+@primitive
+def release_fence() -> None:
+    """Earlier loads and stores stay before later stores."""
+
+
+@primitive
+def full_fence() -> None:
+    """Nothing crosses, in either direction."""
+
+
+@primitive
+def prefetch(source: Slice[u8], offset: Index) -> None:
+    """Hint that the cache line at `offset`, inside or outside of the slice, will be read soon."""

@@ -1,0 +1,1 @@
+"""Everything that the compiler compiles; imports nothing but lang, abi and itself."""

@@ -1,0 +1,1 @@
+"""x86-64: instructions, entry, descriptor tables, page-table format."""

@@ -1,0 +1,101 @@
+"""SIMD instructions that have no target-independent form: the dot product of bytes.
+
+Guarantees exact integers, the same on every processor: `dot4` and `dot4_small` differ only in what
+they ask of their arguments. The choice of instructions follows `current_target()`.
+"""
+
+from axiom.lang import (
+    Vec,
+    concat,
+    convert,
+    current_target,
+    fn,
+    llvm_intrinsic,
+    maximum,
+    minimum,
+    shuffle,
+    splat,
+    i8,
+    i16,
+    i32,
+    u8,
+)
+
+
+@llvm_intrinsic("llvm.x86.avx512.vpdpbusd.512")
+def vpdpbusd(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    """Add to each of 16 lanes the four products of its bytes (AVX512_VNNI VPDPBUSD: no saturation)."""
+    products = convert(i32, a) * convert(i32, b)
+    low = shuffle(products, range(0, 64, 4)) + shuffle(products, range(1, 64, 4))
+    high = shuffle(products, range(2, 64, 4)) + shuffle(products, range(3, 64, 4))
+    return acc + low + high
+
+
+@llvm_intrinsic("llvm.x86.avx2.pmadd.ub.sw", lanes=16)
+def vpmaddubsw(a: Vec[u8], b: Vec[i8]) -> Vec[i16]:
+    """Add neighbouring products of 32 bytes to 16 lanes, saturated (AVX2 VPMADDUBSW)."""
+    products = convert(i32, a) * convert(i32, b)
+    pairs = shuffle(products, range(0, 32, 2)) + shuffle(products, range(1, 32, 2))
+    return convert(i16, minimum(maximum(pairs, splat(i32, 16, -32768)), splat(i32, 16, 32767)))
+
+
+@llvm_intrinsic("llvm.x86.avx2.pmadd.wd", lanes=8)
+def vpmaddwd(a: Vec[i16], b: Vec[i16]) -> Vec[i32]:
+    """Add neighbouring products of 16 words to 8 lanes (AVX2 VPMADDWD)."""
+    products = convert(i32, a) * convert(i32, b)
+    return shuffle(products, range(0, 16, 2)) + shuffle(products, range(1, 16, 2))
+
+
+@fn(inline="always")
+def _dot4_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    # VPMADDUBSW saturates at 16 bits. Split by the top bit, neither half can reach that:
+    # 2 * 127 * -128 = -32512 and 2 * 128 * -128 = -32768.
+    ones = splat(i16, 16, 1)
+    low = vpmaddwd(vpmaddubsw(a & 127, b), ones)
+    high = vpmaddwd(vpmaddubsw(a & 128, b), ones)
+    return acc + low + high
+
+
+@fn(inline="always")
+def _dot4_small_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    return acc + vpmaddwd(vpmaddubsw(a, b), splat(i16, 16, 1))
+
+
+@fn(inline="always")
+def _dot4_portable(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    products = convert(i32, a) * convert(i32, b)
+    low = shuffle(products, range(0, 64, 4)) + shuffle(products, range(1, 64, 4))
+    high = shuffle(products, range(2, 64, 4)) + shuffle(products, range(3, 64, 4))
+    return acc + low + high
+
+
+@fn(inline="always")
+def dot4(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    """Return acc[r] + a[4r]*b[4r] + ... + a[4r+3]*b[4r+3] for 16 lanes of 64 bytes; sums wrap."""
+    if current_target().has_vnni:
+        return vpdpbusd(acc, a, b)
+    if current_target().vector_bytes >= 32:
+        first = _dot4_avx2_half(
+            shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32))
+        )
+        second = _dot4_avx2_half(
+            shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
+        )
+        return concat(first, second)
+    return _dot4_portable(acc, a, b)
+
+
+@fn(inline="always")
+def dot4_small(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    """Return what `dot4` does. Requires every byte of `a` to be at most 127: then AVX2 is cheaper."""
+    if current_target().has_vnni:
+        return vpdpbusd(acc, a, b)
+    if current_target().vector_bytes >= 32:
+        first = _dot4_small_avx2_half(
+            shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32))
+        )
+        second = _dot4_small_avx2_half(
+            shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
+        )
+        return concat(first, second)
+    return _dot4_portable(acc, a, b)

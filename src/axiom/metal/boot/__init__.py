@@ -1,0 +1,1 @@
+"""Entry and main: the one place that wires all of it."""

@@ -1,0 +1,1 @@
+"""Devices: PCI, NVMe, serial, power."""

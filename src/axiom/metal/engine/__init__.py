@@ -1,0 +1,1 @@
+"""What to compute next: schedule, forward pass, sampler, sequence."""

@@ -1,0 +1,1 @@
+"""Physical memory, scheduler, watchdog, log, panic."""

@@ -1,0 +1,65 @@
+"""Quantisation of activations into blocks of 32 signed bytes.
+
+A block is 48 bytes: 32 x i8 q | i32 -128 * sum(q) | i32 -8 * sum(q) | f32 scale d | 4 zero bytes. The
+two multiples of the sum cancel what the packed weights are offset by (128 for q8_0x16, 8 for q4_0x16).
+
+d = amax / 127 and q = round_to_even(x * (127 / amax)), so |q| <= 127. A block whose largest magnitude is
+below 1e-30 becomes zeros with d = 0. Integers are summed exactly; nothing depends on an order.
+"""
+
+from axiom.lang import (
+    Slice,
+    absolute,
+    convert,
+    f32,
+    fn,
+    i8,
+    i32,
+    maximum,
+    reduce_add,
+    reduce_max,
+    round_even,
+    splat,
+    store_bytes,
+    u8,
+    urange,
+    vload,
+    vstore_bytes,
+)
+
+BLOCK_BYTES = 48
+OFFSET_128_AT = 32
+OFFSET_8_AT = 36
+SCALE_AT = 40
+NEGLIGIBLE = 1e-30
+
+
+def quantised_bytes(count: int) -> int:
+    """Return the bytes of `count` activations, a multiple of 32."""
+    return count // 32 * BLOCK_BYTES
+
+
+@fn
+def quantise(x: Slice[f32], out: Slice[u8]) -> None:
+    """Quantise x (a multiple of 32 numbers) into out (48 bytes per 32 numbers)."""
+    for b in urange(x.length // 32):
+        numbers = x.part(b * 32, 32)
+        block = out.part(b * BLOCK_BYTES, BLOCK_BYTES)
+        first = vload(numbers, 0, 16)
+        second = vload(numbers, 16, 16)
+        amax = reduce_max(maximum(absolute(first), absolute(second)))
+        scale = f32(0.0)
+        inverse = f32(0.0)
+        if amax >= NEGLIGIBLE:
+            scale = amax / 127.0
+            inverse = f32(127.0) / amax
+        factor = splat(f32, 16, inverse)
+        q0 = convert(i32, round_even(first * factor))
+        q1 = convert(i32, round_even(second * factor))
+        total = reduce_add(q0 + q1)
+        vstore_bytes(block, 0, convert(i8, q0))
+        vstore_bytes(block, 16, convert(i8, q1))
+        store_bytes(block, OFFSET_128_AT, total * -128)
+        store_bytes(block, OFFSET_8_AT, total * -8)
+        store_bytes(block, SCALE_AT, scale)
+        store_bytes(block, SCALE_AT + 4, i32(0))

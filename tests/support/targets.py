@@ -1,0 +1,61 @@
+"""Run a function of the language on each of its targets.
+
+`run(target, f, ...)` takes NumPy arrays for slices and Python numbers for scalars. On `python` the
+function runs under CPython; on `hosted-*` it is compiled for that processor and called in-process.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from axiom.compiler.frontend.calls import parameter_patterns
+from axiom.compiler.frontend.context import function_scope
+from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.compiler.types import ScalarType, SliceType
+from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Target, slice_over
+
+HOSTED_TARGETS: dict[str, Target] = {"hosted-v3": X86_64_V3, "hosted-v4": X86_64_V4_VNNI}
+TARGETS = ("python", *HOSTED_TARGETS)
+_loaded: dict[tuple[int, str], tuple[Any, Hosted]] = {}
+
+
+def processor_flags() -> set[str]:
+    """Return the feature names that Linux gives for this processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def require_target(target: str) -> None:
+    """Skip the test when this processor cannot run `target`."""
+    needed = {"hosted-v3": {"avx2", "fma", "f16c"}, "hosted-v4": {"avx512f", "avx512vl", "avx512_vnni"}}
+    missing = needed.get(target, set()) - processor_flags()
+    if missing:
+        pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+
+
+def run(target: str, function: Any, *arguments: Any) -> Any:
+    """Call `function` on `target`; arrays are read and written in place."""
+    if target == "python":
+        return _run_python(function, arguments)
+    require_target(target)
+    key = (id(function), target)
+    if key not in _loaded:
+        _loaded[key] = (function, load_hosted([function], HOSTED_TARGETS[target]))
+    return _loaded[key][1](function, *arguments)
+
+
+def _run_python(function: Any, arguments: tuple[Any, ...]) -> Any:
+    patterns = parameter_patterns(function, function_scope(function))
+    values: list[Any] = []
+    for (_, pattern), argument in zip(patterns, arguments, strict=True):
+        if isinstance(pattern, SliceType) and isinstance(argument, np.ndarray):
+            values.append(slice_over(pattern.element, memoryview(argument).cast("B")))
+        elif isinstance(pattern, ScalarType):
+            values.append(pattern.scalar(argument))
+        else:
+            values.append(argument)
+    return function(*values)
