@@ -5,7 +5,7 @@ function runs under CPython; on `hosted-*` it is compiled for that processor and
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -53,7 +53,8 @@ def _run_python(function: Any, arguments: tuple[Any, ...]) -> Any:
     values: list[Any] = []
     for (_, pattern), argument in zip(patterns, arguments, strict=True):
         if isinstance(pattern, SliceType) and isinstance(argument, np.ndarray):
-            values.append(slice_over(pattern.element, memoryview(argument).cast("B")))
+            array = cast("np.ndarray[Any, np.dtype[Any]]", argument)
+            values.append(slice_over(pattern.element, array.data.cast("B")))
         elif isinstance(pattern, ScalarType):
             values.append(pattern.scalar(argument))
         else:

@@ -10,14 +10,14 @@ from axiom.lang import (
     convert,
     current_target,
     fn,
+    i8,
+    i16,
+    i32,
     llvm_intrinsic,
     maximum,
     minimum,
     shuffle,
     splat,
-    i8,
-    i16,
-    i32,
     u8,
 )
 
@@ -75,9 +75,7 @@ def dot4(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     if current_target().has_vnni:
         return vpdpbusd(acc, a, b)
     if current_target().vector_bytes >= 32:
-        first = _dot4_avx2_half(
-            shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32))
-        )
+        first = _dot4_avx2_half(shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32)))
         second = _dot4_avx2_half(
             shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
         )
@@ -91,9 +89,7 @@ def dot4_small(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     if current_target().has_vnni:
         return vpdpbusd(acc, a, b)
     if current_target().vector_bytes >= 32:
-        first = _dot4_small_avx2_half(
-            shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32))
-        )
+        first = _dot4_small_avx2_half(shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32)))
         second = _dot4_small_avx2_half(
             shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
         )

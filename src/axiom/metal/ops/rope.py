@@ -29,9 +29,7 @@ SWAPPED = (1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
 
 
 @fn
-def rope_tables(
-    frequencies: Slice[f64], position: u64, cosines: Slice[f32], sines: Slice[f32]
-) -> None:
+def rope_tables(frequencies: Slice[f64], position: u64, cosines: Slice[f32], sines: Slice[f32]) -> None:
     """Compute the tables of one position.
 
     frequencies: head_dim / 2 inverse frequencies, padded to a multiple of 8. cosines, sines: twice

@@ -1,0 +1,30 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what is missing first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench unit clean
+
+demo: .venv/.runtime-ready
+	@$(BIN)/axiom run -p "Once upon a time" --temp 0.8 $(DEMO_ARGS)
+
+test: check unit
+
+unit: .venv/.development-ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: .venv/.development-ready
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell src tests tools docs README.md Makefile pyproject.toml
+	$(BIN)/pyright
+
+.venv/.runtime-ready: requirements.lock pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) sh tools/setup.sh runtime
+
+.venv/.development-ready: requirements-dev.lock pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) sh tools/setup.sh development
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
