@@ -17,6 +17,8 @@ from axiom.lang import (
 )
 from axiom.metal.ops.softmax import MINUS_INFINITY
 
+LOWEST_I32 = -(2**31)
+
 
 @fn
 def argmax(x: Slice[f32]) -> u32:
@@ -34,7 +36,7 @@ def argmax(x: Slice[f32]) -> u32:
         where = select(better, lane_numbers(i32, 16) + splat(i32, 16, i32(i)), where)
     largest = reduce_max(best)
     # The lowest index is the largest negated one; lanes that hold less take no part.
-    candidates = select(equal(best, splat(f32, 16, largest)), -where, splat(i32, 16, -(2**31)))
+    candidates = select(equal(best, splat(f32, 16, largest)), -where, splat(i32, 16, LOWEST_I32))
     found = -reduce_max(candidates)
     for i in urange(whole, x.length):
         if x[i] > largest:

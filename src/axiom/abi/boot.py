@@ -1,0 +1,129 @@
+"""What the host plans and the kernel reports about start-up: regions, stages, counters, exit codes."""
+
+from enum import IntEnum
+
+from axiom.lang import Array, array, struct, u32, u64
+
+MAX_REGIONS = 20
+PERMIT_READ = 1
+PERMIT_WRITE = 2
+PERMIT_EXECUTE = 4
+PAGE_BYTES = 4096
+HUGE_PAGE_BYTES = 2 << 20
+GIANT_PAGE_BYTES = 1 << 30
+IMAGE_ADDRESS = 2 << 20
+
+
+class RegionKind(IntEnum):
+    """What a region of physical memory is for."""
+
+    RING0 = 0
+    IMAGE_CODE = 1
+    IMAGE_RODATA = 2
+    IMAGE_DATA = 3
+    GUARD_BELOW = 4
+    STACK = 5
+    GUARD_ABOVE = 6
+    PAGE_TABLES = 7
+    CRASH_RECORD = 8
+    LINK = 9
+    ARENA = 10
+    DEVICE_QUEUES = 11
+    ACTIVATIONS = 12
+    KV_CACHE = 13
+    WEIGHTS = 14
+
+
+class BootStage(IntEnum):
+    """Milestones of start-up, each with the cycle counter when it was reached."""
+
+    ENTRY = 0
+    RING3 = 1
+    MEMORY_MAPPED = 2
+    DEVICES_FOUND = 3
+    DRIVE_READY = 4
+    MODEL_LOADED = 5
+    SEALED = 6
+    READY = 7
+
+
+class ExitCode(IntEnum):
+    """What the kernel writes to the exit device; QEMU's own status is twice this plus one."""
+
+    OK = 8
+    CRASH = 9
+    REFUSED = 10
+
+
+class BootFailure(IntEnum):
+    """Why the kernel refused to start; the detail number is beside it in the report."""
+
+    NONE = 0
+    PROCESSOR_TOO_OLD = 1
+    NO_MEMORY_MAP = 2
+    OUT_OF_MEMORY = 3
+    REGION_MISPLACED = 4
+    NO_ECAM = 5
+    NO_DRIVE = 6
+    DRIVE_FAILED = 7
+    MODEL_REFUSED = 8
+    CLOCK_UNKNOWN = 9
+
+
+@struct
+class RegionRequest:
+    """A region that the plan asks for; `bytes` is a multiple of 4 KiB."""
+
+    kind: RegionKind
+    reserved: u32
+    align: u64
+    bytes: u64
+
+
+@struct
+class RegionRecord:
+    """A region as it is: where, how long, mapped how."""
+
+    kind: RegionKind
+    permissions: u32
+    address: u64
+    bytes: u64
+    page_bytes: u64
+
+
+@struct
+class RegionTable:
+    """All regions in order of address."""
+
+    count: u64
+    records: Array[RegionRecord] = array(RegionRecord, MAX_REGIONS)
+
+
+@struct
+class BootReport:
+    """Sent once, when the kernel is ready or has refused to start."""
+
+    failure: BootFailure
+    failure_detail: u32
+    tsc_hz: u64
+    load_bytes: u64
+    load_cycles: u64
+    vector_bytes: u32
+    giant_pages: u32
+    stage_cycles: Array[u64] = array(u64, 8)
+    regions: RegionTable
+
+
+@struct
+class Counters:
+    """Everything that ever interrupted the kernel, and what the scheduler noticed."""
+
+    timer_interrupts: u64
+    other_interrupts: u64
+    exceptions: u64
+    gate_calls: u64
+    task_overruns: u64
+    frames_received: u64
+    frames_sent: u64
+    frames_bad: u64
+    refused_allocations: u64

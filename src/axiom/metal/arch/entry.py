@@ -1,0 +1,217 @@
+"""From the boot loader to ring 3: the assembly that must exist before any Python can run.
+
+Entry is by PVH (Xen's x86/HVM direct boot ABI): 32-bit protected mode, paging off, EBX = address of
+`hvm_start_info`. A few dozen ring-0 instructions turn on long mode, the vector state and ring 3; the
+rest runs in ring 3. Ring 0 is kept short on purpose: where virtual machines are nested in software
+each of its instructions costs thousands of cycles. References: Intel SDM volume 3, sections 4.5
+(4-level paging), 10.8.5 (entering IA-32e mode), 13.5 (XSETBV), 7.7 (64-bit TSS).
+
+Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_processor_leaf7`. It calls
+`axiom_main(start_info)` on the boot stack; `axiom_switch_stack(top)` goes on in `axiom_run()` on another.
+"""
+
+BOOT_STACK_BYTES = 65536
+RING3_CODE = 0x23
+RING3_DATA = 0x1B
+RING3_FLAGS = 0x3002
+
+PVH_NOTE = """
+.section .note.pvh, "a", @note
+.balign 4
+.long 4, 4, 18
+.asciz "Xen"
+.long axiom_start32
+"""
+
+ENTRY = """
+.section .ring0.text, "ax", @progbits
+.code32
+.globl axiom_start32
+axiom_start32:
+  movl %ebx, axiom_start_info
+  rdtsc
+  movl %eax, axiom_entry_cycles
+  movl %edx, axiom_entry_cycles+4
+  movl %cr4, %eax
+  orl $0x40620, %eax
+  movl %eax, %cr4
+  movl $axiom_boot_pml4, %eax
+  movl %eax, %cr3
+  movl $0xC0000080, %ecx
+  rdmsr
+  orl $0x901, %eax
+  wrmsr
+  movl %cr0, %eax
+  orl $0x80010003, %eax
+  andl $0x9ffffff3, %eax
+  movl %eax, %cr0
+  lgdt axiom_gdt_pointer
+  ljmp $8, $axiom_start64
+.code64
+axiom_start64:
+  movl $16, %eax
+  movl %eax, %ds
+  movl %eax, %es
+  movl %eax, %ss
+  movl $axiom_ring0_stack_top, %esp
+  movl $axiom_tss, %eax
+  movw %ax, axiom_gdt_tss+2
+  shrl $16, %eax
+  movb %al, axiom_gdt_tss+4
+  movb %ah, axiom_gdt_tss+7
+  lidt axiom_idt_pointer
+  movl $0x30, %eax
+  ltr %ax
+  movl $0xd, %eax
+  xorl %ecx, %ecx
+  cpuid
+  andl $0xe7, %eax
+  xorl %edx, %edx
+  xorl %ecx, %ecx
+  xsetbv
+  pushq $0x1b
+  pushq $axiom_boot_stack_top
+  pushq $0x3002
+  pushq $0x23
+  pushq $axiom_ring3
+  iretq
+
+.section .ring0.data, "aw", @progbits
+.balign 4096
+axiom_boot_pml4:
+  .quad axiom_boot_pdpt + 7
+  .fill 511, 8, 0
+axiom_boot_pdpt:
+  .quad axiom_boot_pd + 7, axiom_boot_pd + 4103, axiom_boot_pd + 8199, axiom_boot_pd + 12295
+  .fill 508, 8, 0
+axiom_boot_pd:
+  .set address, 0
+  .rept 2048
+  .quad address + 0x87
+  .set address, address + 0x200000
+  .endr
+axiom_gdt:
+  .quad 0
+  .quad 0x00AF9A000000FFFF
+  .quad 0x00CF92000000FFFF
+  .quad 0x00CFF2000000FFFF
+  .quad 0x00AFFA000000FFFF
+  .quad 0x00CF9A000000FFFF
+axiom_gdt_tss:
+  .word 8297, 0
+  .byte 0, 0x89, 0, 0
+  .quad 0
+axiom_gdt_end:
+.balign 16
+axiom_gdt_pointer:
+  .word axiom_gdt_end - axiom_gdt - 1
+  .quad axiom_gdt
+.balign 16
+axiom_idt_pointer:
+  .word 1023
+  .quad axiom_idt
+.balign 16
+.globl axiom_idt
+axiom_idt:
+  .fill 128, 8, 0
+.balign 16
+axiom_tss:
+  .long 0
+  .quad axiom_ring0_stack_top
+  .fill 84, 1, 0
+  .quad 0
+  .word 0, 104, 0, 0
+  .fill 8188, 1, 0
+  .byte 0xff
+.balign 4096
+  .fill 4096, 1, 0
+axiom_ring0_stack_top:
+
+.section .data
+.balign 8
+.globl axiom_start_info
+axiom_start_info: .quad 0
+.globl axiom_entry_cycles
+axiom_entry_cycles: .quad 0
+
+.section .bss
+.balign 4096
+axiom_boot_stack:
+  .skip 65536
+axiom_boot_stack_top:
+
+.section .text
+axiom_ring3:
+  movq $axiom_idt, %rdi
+  movq $axiom_vectors, %rax
+  movl $64, %ecx
+1:
+  movw %ax, (%rdi)
+  movw $8, 2(%rdi)
+  movw $0x8e00, 4(%rdi)
+  movq %rax, %rdx
+  shrq $16, %rdx
+  movw %dx, 6(%rdi)
+  movq $0, 8(%rdi)
+  addq $16, %rdi
+  addq $16, %rax
+  decl %ecx
+  jnz 1b
+  xorl %ebp, %ebp
+  movq axiom_start_info, %rdi
+  call axiom_main
+  ud2
+
+.globl axiom_switch_stack
+axiom_switch_stack:
+  movq %rdi, %rsp
+  xorl %ebp, %ebp
+  call axiom_run
+  ud2
+"""
+
+MEMORY_ROUTINES = """
+.section .text
+.globl memcpy, memmove, memset, memcmp
+memcpy:
+  movq %rdi, %rax
+  movq %rdx, %rcx
+  rep movsb
+  ret
+memmove:
+  movq %rdi, %rax
+  movq %rdx, %rcx
+  movq %rdi, %r8
+  subq %rsi, %r8
+  cmpq %rdx, %r8
+  jb 1f
+  rep movsb
+  ret
+1:
+  leaq -1(%rdi,%rdx), %rdi
+  leaq -1(%rsi,%rdx), %rsi
+  std
+  rep movsb
+  cld
+  ret
+memset:
+  movq %rdi, %r8
+  movl %esi, %eax
+  movq %rdx, %rcx
+  rep stosb
+  movq %r8, %rax
+  ret
+memcmp:
+  xorl %eax, %eax
+  xorl %ecx, %ecx
+1:
+  cmpq %rdx, %rcx
+  je 2f
+  movzbl (%rdi,%rcx), %eax
+  movzbl (%rsi,%rcx), %r8d
+  incq %rcx
+  subl %r8d, %eax
+  je 1b
+2:
+  ret
+"""
