@@ -6,26 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axiom.abi.link import DoneReason, StartMessage
 from axiom.compiler.hosted import load_hosted
 from axiom.lang import slice_over, u8, u32
 from axiom.metal.engine.activations import activation_bytes, plan_activations
 from axiom.metal.engine.engine import Engine, make_engine
 from axiom.metal.engine.kv_cache import kv_cache_bytes
-from axiom.metal.engine.sequence import (
-    EngineState,
-    FinishReason,
-    StartRequest,
-    StartStatus,
-    StepEvent,
-)
+from axiom.metal.engine.sequence import EngineState, StartStatus, StepEvent
 from axiom.metal.engine.spec import EngineSpec
 from tests.support.targets import HOSTED_TARGETS, require_target
 
 
-def request(**values: Any) -> StartRequest:
+def request(**values: Any) -> StartMessage:
     """Return a greedy request; `values` are the fields that differ."""
     made: Any = {"sequence_id": 1, "max_new": 1, "top_p": 1.0, **values}
-    return StartRequest(**made)
+    return StartMessage(**made)
 
 
 @dataclass
@@ -34,7 +29,7 @@ class Generated:
 
     tokens: list[int] = field(default_factory=list[int])
     logits: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
-    reason: FinishReason = FinishReason.NONE
+    reason: DoneReason = DoneReason.NONE
     digest: int = 0
     n_steps: int = 0
 
@@ -67,7 +62,7 @@ class EngineRun:
         ]
         return function(*values)
 
-    def start(self, wanted: StartRequest, prompt: list[int]) -> StartStatus:
+    def start(self, wanted: StartMessage, prompt: list[int]) -> StartStatus:
         """Start a sequence."""
         return self.call(self.engine.start, self.state, wanted, np.array(prompt, np.uint32))
 
@@ -98,7 +93,7 @@ class EngineRun:
                 return made
             assert event != StepEvent.IDLE
 
-    def generate(self, wanted: StartRequest, prompt: list[int]) -> Generated:
+    def generate(self, wanted: StartMessage, prompt: list[int]) -> Generated:
         """Run a sequence from start to end."""
         assert self.start(wanted, prompt) == StartStatus.OK
         return self.finish()

@@ -11,9 +11,9 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from axiom.abi.model_shape import ModelShape
 from numpy.typing import NDArray
 
-from axiom.abi.model_shape import ModelShape
 from axiom.metal.engine.spec import EngineSpec, TensorSpec
 from tests.support.packing import pack_float, pack_q4, pack_q8
 

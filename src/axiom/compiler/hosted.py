@@ -43,7 +43,7 @@ def _buffer_address(data: bytearray | memoryview) -> int:
 def _slice_words(kind: SliceType, value: Any) -> list[int]:
     if isinstance(value, Slice):
         view = cast(Any, value)
-        return [_buffer_address(view.memory.data) + int(view.offset), int(view.count)]
+        return [_buffer_address(view.place_memory.data) + int(view.place_offset), int(view.count)]
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, Any]", value)
         if array.flags["C_CONTIGUOUS"]:
@@ -68,7 +68,7 @@ def _words(kind: Type, value: Any) -> list[int]:
                 return [value.__array_interface__["data"][0]]
             if isinstance(value, int):
                 return [value]
-            return [_buffer_address(value.memory.data) + value.offset]
+            return [_buffer_address(value.place_memory.data) + value.place_offset]
         case _:
             raise TypeError(f"{kind} is not passed from Python")
 

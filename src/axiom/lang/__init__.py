@@ -57,7 +57,7 @@ from axiom.lang.raw import (
     volatile_store,
 )
 from axiom.lang.scalars import f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
-from axiom.lang.structs import at, mmio, struct, view_of, zeroed
+from axiom.lang.structs import at, bytes_of, mmio, struct, struct_in, view_of, zeroed
 from axiom.lang.targets import BASELINE, X86_64_V3, X86_64_V4_VNNI, Target, current_target
 from axiom.lang.text import TextSink, write_to
 from axiom.lang.vectors import (
@@ -102,6 +102,7 @@ __all__ = [
     "asm_value",
     "at",
     "bitcast",
+    "bytes_of",
     "concat",
     "convert",
     "copy",
@@ -147,6 +148,7 @@ __all__ = [
     "store_bytes",
     "struct",
     "struct_at",
+    "struct_in",
     "symbol_address",
     "table",
     "trailing_zeros",

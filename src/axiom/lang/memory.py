@@ -76,11 +76,11 @@ def store_value(memory: Memory, offset: int, element: Any, value: Any) -> None:
         memory.slices[offset] = value
     else:
         size = size_of(element)
-        source = value.memory.data[value.offset : value.offset + size]
+        source = value.place_memory.data[value.place_offset : value.place_offset + size]
         memory.data[offset : offset + size] = bytes(source)
-        for at, item in list(value.memory.slices.items()):
-            if value.offset <= at < value.offset + size:
-                memory.slices[offset + at - value.offset] = item
+        for at, item in list(value.place_memory.slices.items()):
+            if value.place_offset <= at < value.place_offset + size:
+                memory.slices[offset + at - value.place_offset] = item
 
 
 def zeroed_memory(element: Any, count: int = 1) -> Memory:
@@ -91,10 +91,10 @@ def zeroed_memory(element: Any, count: int = 1) -> Memory:
 class Array(Generic[T]):
     """`count` elements of type `element`, in place. Made by `array`, or a field of a struct."""
 
-    __slots__ = ("count", "element", "memory", "offset")
+    __slots__ = ("count", "element", "place_memory", "place_offset")
 
     def __init__(self, memory: Memory, offset: int, element: Any, count: int) -> None:
-        self.memory, self.offset, self.element, self.count = memory, offset, element, count
+        self.place_memory, self.place_offset, self.element, self.count = memory, offset, element, count
 
     @property
     def length(self) -> u64:
@@ -104,7 +104,7 @@ class Array(Generic[T]):
     @property
     def all(self) -> "Slice[T]":
         """The whole array as a slice."""
-        return Slice[T](self.memory, self.offset, self.element, self.count)
+        return Slice[T](self.place_memory, self.place_offset, self.element, self.count)
 
     def __getitem__(self, index: Index) -> T:
         return self.all[index]
@@ -121,11 +121,11 @@ class Array(Generic[T]):
 class Slice(Generic[T]):
     """A borrowed run of elements: an address and a count; every access is checked."""
 
-    __slots__ = ("count", "element", "memory", "offset")
+    __slots__ = ("count", "element", "place_memory", "place_offset")
     __axiom_slice__ = True
 
     def __init__(self, memory: Memory, offset: int, element: Any, count: int) -> None:
-        self.memory, self.offset, self.element, self.count = memory, offset, element, count
+        self.place_memory, self.place_offset, self.element, self.count = memory, offset, element, count
 
     @property
     def length(self) -> u64:
@@ -136,13 +136,13 @@ class Slice(Generic[T]):
         number = int(index)
         if not 0 <= number < self.count:
             raise Panic(PanicReason.BOUNDS, f"index {number} of {self.count}")
-        return self.offset + number * size_of(self.element)
+        return self.place_offset + number * size_of(self.element)
 
     def __getitem__(self, index: Index) -> T:
-        return load_value(self.memory, self._at(index), self.element)
+        return load_value(self.place_memory, self._at(index), self.element)
 
     def __setitem__(self, index: Index, value: T | int) -> None:
-        store_value(self.memory, self._at(index), self.element, value)
+        store_value(self.place_memory, self._at(index), self.element, value)
 
     def __iter__(self) -> Iterator[T]:
         return (self[i] for i in range(self.count))
@@ -152,7 +152,7 @@ class Slice(Generic[T]):
         first, number = int(start), int(count)
         if first < 0 or number < 0 or first + number > self.count:
             raise Panic(PanicReason.BOUNDS, f"part [{first}, +{number}) of {self.count}")
-        return Slice[T](self.memory, self.offset + first * size_of(self.element), self.element, number)
+        return Slice[T](self.place_memory, self.place_offset + first * size_of(self.element), self.element, number)
 
 
 def array(element: type[T], count: int) -> Array[T]:
@@ -164,7 +164,7 @@ def array_of(element: type[T], values: Sequence[T | int | float]) -> Array[T]:
     """Return an array with these compile-time values (for tables at module level)."""
     made = array(element, len(values))
     for i, value in enumerate(values):
-        store_value(made.memory, i * size_of(element), element, value)
+        store_value(made.place_memory, i * size_of(element), element, value)
     return made
 
 
@@ -178,7 +178,7 @@ def static_var(value: U, *, align: int = 0, section: str = "", read_only: bool =
 
     Only such values may be reached by name from compiled code.
     """
-    memory: Memory = cast(Any, value).memory
+    memory: Memory = cast(Any, value).place_memory
     memory.static_name = "static"
     memory.align, memory.section, memory.read_only = align, section, read_only
     return value
@@ -195,24 +195,24 @@ def reinterpret(element: type[U], source: Slice[Any]) -> Slice[U]:
 
     Panics when the address is not aligned for `element`.
     """
-    if source.offset % align_of(element):
-        raise Panic(PanicReason.ALIGNMENT, f"offset {source.offset}")
+    if source.place_offset % align_of(element):
+        raise Panic(PanicReason.ALIGNMENT, f"offset {source.place_offset}")
     total = source.count * size_of(source.element)
-    return Slice[U](source.memory, source.offset, element, total // size_of(element))
+    return Slice[U](source.place_memory, source.place_offset, element, total // size_of(element))
 
 
 @primitive
 def load_bytes(element: type[T], source: Slice[u8], offset: Index) -> T:
     """Load a scalar from any byte offset, aligned or not; panic when it is not all inside."""
     at = source.part(offset, size_of(element))
-    return load_value(at.memory, at.offset, element)
+    return load_value(at.place_memory, at.place_offset, element)
 
 
 @primitive
 def store_bytes(target: Slice[u8], offset: Index, value: Scalar) -> None:
     """Store a scalar at any byte offset, aligned or not; panic when it is not all inside."""
     at = target.part(offset, type(value).size_bytes)
-    store_value(at.memory, at.offset, type(value), value)
+    store_value(at.place_memory, at.place_offset, type(value), value)
 
 
 @primitive
@@ -221,15 +221,15 @@ def copy(target: Slice[T], source: Slice[T]) -> None:
     if target.count != source.count:
         raise Panic(PanicReason.BOUNDS, f"copy of {source.count} over {target.count}")
     size = source.count * size_of(source.element)
-    data = bytes(source.memory.data[source.offset : source.offset + size])
-    target.memory.data[target.offset : target.offset + size] = data
+    data = bytes(source.place_memory.data[source.place_offset : source.place_offset + size])
+    target.place_memory.data[target.place_offset : target.place_offset + size] = data
 
 
 @primitive
 def fill_zero(target: Slice[Any]) -> None:
     """Set every byte of `target` to zero."""
     size = target.count * size_of(target.element)
-    target.memory.data[target.offset : target.offset + size] = bytes(size)
+    target.place_memory.data[target.place_offset : target.place_offset + size] = bytes(size)
 
 
 @primitive

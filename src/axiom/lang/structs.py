@@ -14,7 +14,10 @@ from typing import Any, TypeVar, cast, dataclass_transform
 
 from axiom.lang.functions import Function, FunctionOptions
 from axiom.lang.layout import ArrayType, FieldLayout, StructLayout, align_of, size_of
-from axiom.lang.memory import Array, Memory, load_value, store_value, zeroed_memory
+from axiom.lang.memory import Array, Index, Memory, Slice, load_value, store_value, zeroed_memory
+from axiom.lang.panic import Panic, PanicReason
+from axiom.lang.primitive import primitive
+from axiom.lang.scalars import u8
 
 C = TypeVar("C")
 
@@ -40,10 +43,10 @@ class _Field:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return load_value(instance.memory, instance.offset + self.layout.offset, self.layout.type)
+        return load_value(instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        store_value(instance.memory, instance.offset + self.layout.offset, self.layout.type, value)
+        store_value(instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type, value)
 
 
 def _resolve(annotation: Any, cls: type) -> Any:
@@ -84,7 +87,7 @@ def _layout(cls: type, volatile: bool) -> StructLayout:
 
 def _view(cls: Any, memory: Memory, offset: int) -> Any:
     made = object.__new__(cls)
-    made.memory, made.offset = memory, offset
+    made.place_memory, made.place_offset = memory, offset
     return made
 
 
@@ -93,7 +96,7 @@ def _layout_of(value: Any) -> StructLayout:
 
 
 def _initialise(self: Any, **values: Any) -> None:
-    self.memory, self.offset = zeroed_memory(type(self)), 0
+    self.place_memory, self.place_offset = zeroed_memory(type(self)), 0
     fields = _layout_of(self).fields
     for name, value in values.items():
         if name not in fields:
@@ -103,7 +106,7 @@ def _initialise(self: Any, **values: Any) -> None:
 
 def _copy(self: Any) -> Any:
     made = _view(type(self), zeroed_memory(type(self)), 0)
-    store_value(made.memory, 0, type(self), self)
+    store_value(made.place_memory, 0, type(self), self)
     return made
 
 
@@ -150,3 +153,22 @@ def zeroed(cls: type[C]) -> C:
 def view_of(cls: type[C], buffer: bytearray | memoryview, offset: int = 0) -> C:
     """View a Python buffer as a struct. CPython only."""
     return cast(Any, cls).__axiom_view__(Memory(buffer), offset)
+
+
+@primitive
+def bytes_of(value: Any) -> Slice[u8]:
+    """Return the bytes of a struct or an array in place."""
+    count = value.count * size_of(value.element) if isinstance(value, Array) else size_of(type(value))
+    return Slice[u8](value.place_memory, value.place_offset, u8, count)
+
+
+@primitive
+def struct_in(cls: type[C], source: Slice[u8], offset: Index) -> C:
+    """View the bytes from an offset on as a struct, or as registers; panic when not all inside.
+
+    Panics too when the place is not aligned for the struct.
+    """
+    place = source.part(offset, size_of(cls))
+    if place.place_offset % align_of(cls):
+        raise Panic(PanicReason.ALIGNMENT, f"offset {place.place_offset}")
+    return cast(Any, cls).__axiom_view__(place.place_memory, place.place_offset)

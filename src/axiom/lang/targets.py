@@ -20,7 +20,7 @@ class Target:
     has_vnni: bool
 
 
-BASELINE = Target("baseline", "x86-64", "+cx16,+popcnt,+sse4.2,+ssse3,+sse4.1", 16, False)
+BASELINE = Target("baseline", "x86-64", "+cx16,+popcnt,+sse4.2,+crc32", 16, False)
 X86_64_V3 = Target("v3", "x86-64-v3", "", 32, False)
 X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True)
 

@@ -116,7 +116,7 @@ class Vec(Generic[T]):
 
 
 def _read(element: Any, lanes: int, source: Slice[Any], offset: int) -> Vec[Any]:
-    raw = np.frombuffer(source.memory.data, dtype_of(element), lanes, offset)
+    raw = np.frombuffer(source.place_memory.data, dtype_of(element), lanes, offset)
     return Vec[Any](element, raw.copy())
 
 
@@ -137,7 +137,7 @@ def lane_numbers(element: type[T], lanes: int) -> Vec[T]:
 def vload(source: Slice[T], index: Index, lanes: int) -> Vec[T]:
     """Load `lanes` elements from element `index`, of any alignment; panic when not all inside."""
     at = source.part(index, lanes)
-    return _read(source.element, lanes, at, at.offset)
+    return _read(source.element, lanes, at, at.place_offset)
 
 
 @primitive
@@ -145,14 +145,14 @@ def vstore(target: Slice[T], index: Index, value: Vec[T]) -> None:
     """Store a vector from element `index`, of any alignment; panic when not all inside."""
     at = target.part(index, len(value.data))
     raw = value.data.tobytes()
-    at.memory.data[at.offset : at.offset + len(raw)] = raw
+    at.place_memory.data[at.place_offset : at.place_offset + len(raw)] = raw
 
 
 @primitive
 def vload_bytes(element: type[T], lanes: int, source: Slice[u8], offset: Index) -> Vec[T]:
     """Load a vector from a byte offset, of any alignment; panic when not all inside."""
     at = source.part(offset, lanes * size_of(element))
-    return _read(element, lanes, at, at.offset)
+    return _read(element, lanes, at, at.place_offset)
 
 
 @primitive
@@ -160,7 +160,7 @@ def vstore_bytes(target: Slice[u8], offset: Index, value: Vec[Any]) -> None:
     """Store a vector at a byte offset, of any alignment; panic when not all inside."""
     raw = value.data.tobytes()
     at = target.part(offset, len(raw))
-    at.memory.data[at.offset : at.offset + len(raw)] = raw
+    at.place_memory.data[at.place_offset : at.place_offset + len(raw)] = raw
 
 
 @primitive

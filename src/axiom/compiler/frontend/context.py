@@ -144,15 +144,15 @@ class Context:
             return ir.Constant(VecType(lanes.element, lanes.lanes), span, tuple(lanes.data.tolist()))
         if isinstance(value, (Array, Slice)):
             view = cast(Any, value)
-            self._require_static(view.memory, node, hint)
+            self._require_static(view.place_memory, node, hint)
             kind: Type = ArrayRefType(view.element, view.count)
-            place = ir.StaticPlace(kind, span, view.memory, view.offset, hint)
+            place = ir.StaticPlace(kind, span, view.place_memory, view.place_offset, hint)
             if isinstance(value, Slice):
                 return ir.Primitive(SliceType(view.element), span, "all", [place])
             return place
         if not isinstance(value, type) and struct_layout(type(value)) is not None:
-            self._require_static(value.memory, node, hint)
-            return ir.StaticPlace(StructType(type(value)), span, value.memory, value.offset, hint)
+            self._require_static(value.place_memory, node, hint)
+            return ir.StaticPlace(StructType(type(value)), span, value.place_memory, value.place_offset, hint)
         return CompileTime(value)
 
     def _require_static(self, memory: Memory, node: ast.AST, hint: str) -> None:

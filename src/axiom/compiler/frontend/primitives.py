@@ -199,6 +199,28 @@ def _address_of(e: Expressions, node: ast.Call) -> Value:
     return _make(e, node, U64, [value])
 
 
+@_register("bytes_of")
+def _bytes_of(e: Expressions, node: ast.Call) -> Value:
+    _count(e, node, 1)
+    value = e.typed(node.args[0])
+    if isinstance(value.type, StructType):
+        size = value.type.layout.size
+    elif isinstance(value.type, ArrayRefType):
+        size = size_of(value.type.element) * value.type.count
+    else:
+        e.context.fail(node, "only a struct or an array has bytes")
+    return _make(e, node, U8_SLICE, [value], size)
+
+
+@_register("struct_in")
+def _struct_in(e: Expressions, node: ast.Call) -> Value:
+    _count(e, node, 3)
+    cls = e.compile_time(node.args[0])
+    if struct_layout(cls) is None:
+        e.context.fail(node.args[0], "this must be a @struct or @mmio class")
+    return _make(e, node, StructType(cls), [e.typed(node.args[1], U8_SLICE), e.index(node.args[2])])
+
+
 @_register("symbol_address")
 def _symbol_address(e: Expressions, node: ast.Call) -> Value:
     _count(e, node, 1)

@@ -129,7 +129,8 @@ class Statements:
         if isinstance(target, ast.Name):
             known = annotated or self.context.instance.locals.get(target.id)
             value = self.expressions.value(source, known)
-            if isinstance(value, CompileTime) and known is None:
+            flag = isinstance(source, ast.Constant) and isinstance(source.value, bool)
+            if isinstance(value, CompileTime) and known is None and not flag:
                 self._bind_compile_time(target, value.value)
                 return
             made.append(self._set_local(node, target.id, self._coerce(source, value, known)))

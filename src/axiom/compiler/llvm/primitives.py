@@ -143,6 +143,22 @@ def _address_of(f: FunctionEmitter, e: ir.Primitive) -> str:
     return f.value(f"ptrtoint ptr {value} to i64")
 
 
+@register("bytes_of")
+def _bytes_of(f: FunctionEmitter, e: ir.Primitive) -> str:
+    return f.pair(f.expression(e.arguments[0]), str(e.static[0]))
+
+
+@register("struct_in")
+def _struct_in(f: FunctionEmitter, e: ir.Primitive) -> str:
+    assert isinstance(e.type, StructType)
+    place = byte_place(f, e.arguments[0], e.arguments[1], e.type.layout.size)
+    if e.type.layout.align > 1:
+        address = f.value(f"ptrtoint ptr {place} to i64")
+        low = f.value(f"and i64 {address}, {e.type.layout.align - 1}")
+        f.require(f.value(f"icmp eq i64 {low}, 0"), PanicReason.ALIGNMENT, address)
+    return place
+
+
 @register("symbol_address")
 def _symbol_address(f: FunctionEmitter, e: ir.Primitive) -> str:
     symbol = str(e.static[0])

@@ -36,7 +36,23 @@ def _slot(vector: int) -> str:
 _STORE_REGISTERS = "\n".join(
     f"  movq %{name}, axiom_exception_frame+{8 * (8 + number)}"
     for number, name in enumerate(
-        ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"]
+        [
+            "rax",
+            "rbx",
+            "rcx",
+            "rdx",
+            "rsi",
+            "rdi",
+            "rbp",
+            "r8",
+            "r9",
+            "r10",
+            "r11",
+            "r12",
+            "r13",
+            "r14",
+            "r15",
+        ]
     )
 )
 

@@ -1,1 +1,1 @@
-"""Devices: PCI, NVMe, serial, power."""
+"""Devices: PCI, NVMe."""

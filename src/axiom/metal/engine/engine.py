@@ -9,6 +9,7 @@ what an operation does, `sequence` for the state.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from axiom.abi.link import FLAG_IGNORE_EOS, MAX_EOS_IDS, DoneReason, StartMessage
 from axiom.lang import Slice, f32, fill_zero, fn, i32, reinterpret, table, u8, u32, urange
 from axiom.metal.engine.activations import plan_activations
 from axiom.metal.engine.forward import make_execute
@@ -16,15 +17,7 @@ from axiom.metal.engine.kv_cache import kv_cache_bytes
 from axiom.metal.engine.operation import OperationKind, OperationRecord
 from axiom.metal.engine.sampler import random_bits, sample
 from axiom.metal.engine.schedule import Schedule, build_schedule
-from axiom.metal.engine.sequence import (
-    MAX_EOS_IDS,
-    EngineState,
-    FinishReason,
-    Phase,
-    StartRequest,
-    StartStatus,
-    StepEvent,
-)
+from axiom.metal.engine.sequence import EngineState, Phase, StartStatus, StepEvent
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.kernel.clock import now_cycles
 from axiom.metal.ops.digest import logits_digest
@@ -44,13 +37,13 @@ class Engine:
     spec: EngineSpec
     schedule: Schedule
     bind: Callable[[EngineState, Slice[u8], Slice[u8], Slice[u8]], None]
-    start: Callable[[EngineState, StartRequest, Slice[u32]], StartStatus]
+    start: Callable[[EngineState, StartMessage, Slice[u32]], StartStatus]
     step: Callable[[EngineState], StepEvent]
     cancel: Callable[[EngineState], None]
 
 
 @fn
-def parameters_are_valid(request: StartRequest) -> bool:
+def parameters_are_valid(request: StartMessage) -> bool:
     """Tell whether every parameter is in its range; NaN is in none."""
     if request.max_new == 0 or request.n_eos > MAX_EOS_IDS:
         return False
@@ -60,9 +53,9 @@ def parameters_are_valid(request: StartRequest) -> bool:
 
 
 @fn
-def ends_sequence(request: StartRequest, token: u32) -> bool:
+def ends_sequence(request: StartMessage, token: u32) -> bool:
     """Tell whether a token is one of the request's end-of-sequence ids and they count."""
-    if request.ignore_eos:
+    if request.flags & FLAG_IGNORE_EOS != 0:
         return False
     found: bool = False
     for i in urange(request.n_eos):
@@ -71,7 +64,7 @@ def ends_sequence(request: StartRequest, token: u32) -> bool:
 
 
 @fn
-def finish(state: EngineState, reason: FinishReason) -> None:
+def finish(state: EngineState, reason: DoneReason) -> None:
     """End the sequence."""
     state.finish_reason = reason
     state.phase = Phase.FINISHED
@@ -82,7 +75,7 @@ def finish(state: EngineState, reason: FinishReason) -> None:
 def cancel(state: EngineState) -> None:
     """End the running sequence, if there is one."""
     if state.phase == Phase.RUNNING:
-        finish(state, FinishReason.CANCELLED)
+        finish(state, DoneReason.CANCELLED)
 
 
 def make_engine(spec: EngineSpec) -> Engine:
@@ -113,7 +106,7 @@ def make_engine(spec: EngineSpec) -> Engine:
         state.phase = Phase.IDLE
 
     @fn
-    def start(state: EngineState, request: StartRequest, prompt: Slice[u32]) -> StartStatus:
+    def start(state: EngineState, request: StartMessage, prompt: Slice[u32]) -> StartStatus:
         if state.phase != Phase.IDLE:
             return StartStatus.BUSY
         if prompt.length == 0:
@@ -128,7 +121,7 @@ def make_engine(spec: EngineSpec) -> Engine:
                 return StartStatus.BAD_TOKEN
             tokens[i] = prompt[i]
         state.request = request
-        state.finish_reason = FinishReason.NONE
+        state.finish_reason = DoneReason.NONE
         state.operation = 0
         state.n_prompt = u32(prompt.length)
         state.position = 0
@@ -169,11 +162,11 @@ def make_engine(spec: EngineSpec) -> Engine:
             state.first_token_cycles = state.token_cycles
         state.n_generated += 1
         if ends_sequence(request, token):
-            finish(state, FinishReason.EOS)
+            finish(state, DoneReason.EOS)
         elif state.n_generated == request.max_new:
-            finish(state, FinishReason.LENGTH)
+            finish(state, DoneReason.LENGTH)
         elif state.position + 1 == n_context:
-            finish(state, FinishReason.CONTEXT_FULL)
+            finish(state, DoneReason.CONTEXT_FULL)
         else:
             next_position(state, token)
         return StepEvent.TOKEN

@@ -82,9 +82,9 @@ def measure_from(logits: Slice[f32], weights: Slice[i32], lowest: i32, by_weight
     threshold = splat(i32, 16, lowest)
     total = splat(i64, 16, 0)
     for i in urange(0, logits.length, 16):
-        inside = threshold <= ordered_bits(vload(logits, i, 16))
+        bits = ordered_bits(vload(logits, i, 16))
         share = vload(weights, i, 16) if by_weight else splat(i32, 16, 1)
-        total = total + convert(i64, select(inside, share, splat(i32, 16, 0)))
+        total = total + convert(i64, select(threshold <= bits, share, splat(i32, 16, 0)))
     return reduce_add(total)
 
 

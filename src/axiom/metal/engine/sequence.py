@@ -2,9 +2,8 @@
 
 from enum import IntEnum
 
-from axiom.lang import Array, Slice, array, f32, struct, u8, u32, u64
-
-MAX_EOS_IDS = 8
+from axiom.abi.link import DoneReason, StartMessage
+from axiom.lang import Slice, f32, struct, u8, u32, u64
 
 
 class StartStatus(IntEnum):
@@ -35,36 +34,6 @@ class Phase(IntEnum):
     FINISHED = 2
 
 
-class FinishReason(IntEnum):
-    """Why a sequence ended."""
-
-    NONE = 0
-    EOS = 1
-    LENGTH = 2
-    CANCELLED = 3
-    CONTEXT_FULL = 4
-
-
-@struct
-class StartRequest:
-    """Parameters of a sequence.
-
-    max_new: tokens to generate at most, at least 1. temperature: 0 is greedy, else positive and
-    finite. top_k: 0 is off. top_p: in (0, 1], 1 is off. eos_ids: the first n_eos end the sequence
-    unless ignore_eos.
-    """
-
-    sequence_id: u32
-    max_new: u32
-    ignore_eos: bool
-    temperature: f32
-    top_k: u32
-    top_p: f32
-    n_eos: u32
-    seed: u64
-    eos_ids: Array[u32] = array(u32, MAX_EOS_IDS)
-
-
 @struct
 class EngineState:
     """All that changes while the engine runs.
@@ -78,9 +47,9 @@ class EngineState:
     kv_cache: Slice[u8]
     activations: Slice[u8]
     logits_view: Slice[f32]
-    request: StartRequest
+    request: StartMessage
     phase: Phase
-    finish_reason: FinishReason
+    finish_reason: DoneReason
     operation: u32
     n_prompt: u32
     position: u32

@@ -1,0 +1,92 @@
+"""Time: the time-stamp counter, its frequency, and deadlines.
+
+The frequency comes from the hypervisor (CPUID leaf 0x40000010, kHz in EAX) when it tells, else from
+the processor (leaf 0x15), else it is measured against the HPET (IA-PC HPET specification 1.0a,
+section 2.3): its period in femtoseconds stands in the upper half of the first register.
+"""
+
+from axiom.lang import at, fn, mmio, static_var, struct, struct_at, u32, u64, unsafe, zeroed
+from axiom.metal.arch.gates import processor_leaf
+from axiom.metal.arch.processor import pause, read_cycles
+
+HPET_ADDRESS = 0xFED00000
+MEASURE_FEMTOSECONDS = 5_000_000_000_000
+
+
+@struct
+class ClockState:
+    """The cycles per second of the time-stamp counter; 0 until `start_clock`."""
+
+    tsc_hz: u64
+
+
+clock = static_var(zeroed(ClockState))
+
+
+@mmio
+class HpetRegisters:
+    """The registers that measuring needs."""
+
+    CAPABILITIES: u64 = at(0x00)
+    CONFIGURATION: u64 = at(0x10)
+    MAIN_COUNTER: u64 = at(0xF0)
+
+
+@fn
+def now_cycles() -> u64:
+    """Return the time-stamp counter."""
+    return read_cycles()
+
+
+@fn
+def has_passed(start: u64, cycles: u64) -> bool:
+    """Tell whether `cycles` have passed since `start`."""
+    return read_cycles() - start > cycles
+
+
+@fn
+def milliseconds(count: u64) -> u64:
+    """Return a time in cycles."""
+    return clock.tsc_hz // 1000 * count
+
+
+@fn(phase="init")
+def start_clock() -> bool:
+    """Find the counter's frequency; False when nothing tells it."""
+    hypervisor = processor_leaf(u32(0x40000000), u32(0))
+    if hypervisor.eax >= 0x40000010 and hypervisor.eax < 0x40010000:
+        told = processor_leaf(u32(0x40000010), u32(0))
+        if told.eax > 100_000:
+            clock.tsc_hz = u64(told.eax) * 1000
+            return True
+    leaf = processor_leaf(u32(0), u32(0))
+    if leaf.eax >= 0x15:
+        ratio = processor_leaf(u32(0x15), u32(0))
+        if ratio.eax != 0 and ratio.ebx != 0 and ratio.ecx != 0:
+            clock.tsc_hz = u64(ratio.ecx) * u64(ratio.ebx) // u64(ratio.eax)
+            return True
+    return _measure()
+
+
+@fn(phase="init")
+def _measure() -> bool:
+    # SAFETY: the HPET's page is mapped uncached, or reads as ones where there is none.
+    with unsafe:
+        hpet = struct_at(HpetRegisters, u64(HPET_ADDRESS))
+    period = hpet.CAPABILITIES >> 32
+    if period == 0 or period > 100_000_000:
+        return False
+    hpet.CONFIGURATION = hpet.CONFIGURATION | 1
+    first_count = hpet.MAIN_COUNTER
+    first = read_cycles()
+    wanted = u64(MEASURE_FEMTOSECONDS) // period
+    count = first_count
+    while count - first_count < wanted:
+        pause()
+        count = hpet.MAIN_COUNTER
+        if count < first_count or read_cycles() - first > 40_000_000_000:
+            return False
+    cycles = read_cycles() - first
+    nanoseconds = (count - first_count) * period // 1_000_000
+    clock.tsc_hz = cycles * 1_000_000 // nanoseconds * 1000
+    return True

@@ -1,0 +1,188 @@
+"""The end of a kernel: panics and exceptions become a crash record, a report, and an exit.
+
+`axiom_panic` is what every compiled check calls; `axiom_exception` is where the stubs of ring 0 go on in
+ring 3. Both walk the chain of frame pointers, fill the record and print it in the form of abi.crash.
+Nothing here allocates or calls anything that might fail in the same way again.
+"""
+
+from axiom.abi.boot import ExitCode
+from axiom.abi.crash import (
+    CRASH_BEGIN,
+    CRASH_END,
+    CRASH_MAGIC,
+    MAX_FRAMES,
+    MESSAGE_BYTES,
+    CrashKind,
+    CrashRecord,
+)
+from axiom.lang import (
+    Slice,
+    fn,
+    slice_at,
+    static_var,
+    struct,
+    struct_at,
+    u8,
+    u32,
+    u64,
+    unsafe,
+    urange,
+    write_to,
+    zeroed,
+)
+from axiom.metal.arch.power import power_off
+from axiom.metal.arch.processor import frame_pointer
+from axiom.metal.arch.vectors import FRAME_WORDS, WATCHDOG_VECTOR
+from axiom.metal.kernel.log import log
+
+RECORD_REGISTERS = 15
+
+
+@struct
+class CrashState:
+    """Where the record goes (0: the static one) and which addresses a stack frame may have."""
+
+    record_address: u64
+    stack_low: u64
+    stack_high: u64
+    reporting: bool
+
+
+crash_state = static_var(
+    CrashState(record_address=u64(0), stack_low=u64(0x1000), stack_high=u64(0x1_0000_0000), reporting=False)
+)
+_early_record = static_var(zeroed(CrashRecord))
+
+
+@fn
+def set_crash_place(record_address: u64, stack_low: u64, stack_high: u64) -> None:
+    """Say where the record lies and which stack the kernel runs on from now."""
+    crash_state.record_address = record_address
+    crash_state.stack_low = stack_low
+    crash_state.stack_high = stack_high
+
+
+@fn
+def _record() -> u64:
+    return crash_state.record_address
+
+
+@fn
+def _walk(record: CrashRecord, base: u64, first: u64) -> None:
+    """Follow saved frame pointers from `base`; stop at the first that is not plausible."""
+    record.frames[0] = first
+    record.n_frames = u64(1)
+    frame = base
+    while record.n_frames < MAX_FRAMES:
+        if frame < crash_state.stack_low or frame >= crash_state.stack_high - 16 or frame % 8 != 0:
+            return
+        # SAFETY: the frame lies within the stack, which is mapped.
+        with unsafe:
+            words = slice_at(u64, frame, 2)
+        if words[1] == 0:
+            return
+        record.frames[record.n_frames] = words[1]
+        record.n_frames += 1
+        if words[0] <= frame:
+            return
+        frame = words[0]
+
+
+@fn
+def _print(record: CrashRecord) -> None:
+    log.used = u64(0)
+    write_to(log, f"{CRASH_BEGIN}")
+    log.end()
+    write_to(log, f"kind {record.kind:x} {record.reason:x} {record.first:x} {record.second:x}")
+    log.end()
+    write_to(log, f"fault {record.vector:x} {record.error_code:x} {record.fault_address:x}")
+    log.end()
+    write_to(log, f"at {record.instruction:x} {record.stack_pointer:x}")
+    log.end()
+    for i in urange(record.n_frames):
+        write_to(log, f"frame {record.frames[i]:x}")
+        log.end()
+    for i in urange(u64(RECORD_REGISTERS)):
+        write_to(log, f"register {record.registers[i]:x}")
+        log.end()
+    log.text("message ")
+    log.bytes(record.message.all.part(0, record.message_bytes))
+    log.end()
+    write_to(log, f"{CRASH_END}")
+    log.end()
+
+
+@fn
+def _leave(record: CrashRecord) -> None:
+    record.magic = u64(CRASH_MAGIC)
+    _print(record)
+    power_off(u8(int(ExitCode.CRASH)))
+
+
+@fn
+def _fill_panic(record: CrashRecord, reason: u32, first: u64, second: u64, message: Slice[u8]) -> None:
+    record.kind = CrashKind.PANIC
+    record.reason = reason
+    record.first = first
+    record.second = second
+    count = message.length
+    if count > MESSAGE_BYTES:
+        count = u64(MESSAGE_BYTES)
+    for i in urange(count):
+        record.message[i] = message[i]
+    record.message_bytes = count
+
+
+@fn(export="axiom_panic", inline="never")
+def panic_handler(reason: u32, first: u64, second: u64, message_address: u64, message_bytes: u64) -> None:
+    """Report a panic and leave; called by every check that fails. Never returns."""
+    if crash_state.reporting:
+        power_off(u8(int(ExitCode.CRASH)))
+    crash_state.reporting = True
+    base = frame_pointer()
+    # SAFETY: the message is a literal of the image; the frame is our own caller's.
+    with unsafe:
+        message = slice_at(u8, message_address, message_bytes)
+        own = slice_at(u64, base, 2)
+    if _record() == 0:
+        _fill_panic(_early_record, reason, first, second, message)
+        _walk(_early_record, own[0], own[1])
+        _leave(_early_record)
+        return
+    # SAFETY: the page was given to crash records by the plan.
+    with unsafe:
+        record = struct_at(CrashRecord, _record())
+    _fill_panic(record, reason, first, second, message)
+    _walk(record, own[0], own[1])
+    _leave(record)
+
+
+@fn
+def _fill_exception(record: CrashRecord, frame: Slice[u64]) -> None:
+    record.kind = CrashKind.STALLED if frame[0] == WATCHDOG_VECTOR else CrashKind.EXCEPTION
+    record.vector = frame[0]
+    record.error_code = frame[1]
+    record.instruction = frame[2]
+    record.stack_pointer = frame[5]
+    record.fault_address = frame[7]
+    for i in urange(u64(RECORD_REGISTERS)):
+        record.registers[i] = frame[8 + i]
+    _walk(record, frame[14], frame[2] + 1)
+
+
+@fn(export="axiom_exception", inline="never")
+def exception_handler(frame_address: u64) -> None:
+    """Report an exception, or a stalled scheduler, and leave. Never returns."""
+    crash_state.reporting = True
+    # SAFETY: the stubs filled the frame; the page was given to crash records by the plan.
+    with unsafe:
+        frame = slice_at(u64, frame_address, FRAME_WORDS)
+    if _record() == 0:
+        _fill_exception(_early_record, frame)
+        _leave(_early_record)
+        return
+    # SAFETY: as above.
+    with unsafe:
+        record = struct_at(CrashRecord, _record())
+    _fill_exception(record, frame)
+    _leave(record)

@@ -1,0 +1,63 @@
+"""The one interrupt: a timer that stops a kernel whose scheduler makes no progress.
+
+The local APIC's timer ticks ten times a second; the stub in arch.vectors compares the heartbeat and,
+after `STALLED_TICKS` ticks without one, raises the exception path. Source: Intel SDM volume 3, section
+11.5.4. The legacy PIC is masked; nothing else may interrupt.
+"""
+
+from axiom.lang import at, fn, mmio, struct_at, u8, u16, u32, u64, unsafe
+from axiom.metal.arch.gates import disable_interrupts, enable_interrupts
+from axiom.metal.arch.ports import out8
+from axiom.metal.arch.processor import pause
+from axiom.metal.arch.statistics import beat
+from axiom.metal.arch.vectors import WATCHDOG_VECTOR
+from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
+
+LOCAL_APIC_ADDRESS = 0xFEE00000
+TICKS_PER_SECOND = 10
+PERIODIC = 1 << 17
+MASKED = 1 << 16
+DIVIDE_BY_16 = 3
+SPURIOUS_VECTOR = 63
+CALIBRATION_MS = 5
+
+
+@mmio
+class LocalApic:
+    """The registers that the watchdog needs."""
+
+    SPURIOUS: u32 = at(0xF0)
+    TIMER: u32 = at(0x320)
+    INITIAL_COUNT: u32 = at(0x380)
+    CURRENT_COUNT: u32 = at(0x390)
+    DIVIDE: u32 = at(0x3E0)
+
+
+@fn(phase="init")
+def start_watchdog() -> None:
+    """Mask the PIC, measure the timer, start it, and let it interrupt."""
+    out8(u16(0x21), u8(0xFF))
+    out8(u16(0xA1), u8(0xFF))
+    # SAFETY: the local APIC's page is mapped uncached.
+    with unsafe:
+        apic = struct_at(LocalApic, u64(LOCAL_APIC_ADDRESS))
+    apic.SPURIOUS = u32(0x100 | SPURIOUS_VECTOR)
+    apic.DIVIDE = u32(DIVIDE_BY_16)
+    apic.TIMER = u32(MASKED | WATCHDOG_VECTOR)
+    apic.INITIAL_COUNT = u32(0xFFFFFFFF)
+    start = now_cycles()
+    wait = milliseconds(u64(CALIBRATION_MS))
+    while not has_passed(start, wait):
+        pause()
+    passed = u32(0xFFFFFFFF) - apic.CURRENT_COUNT
+    per_tick = passed // CALIBRATION_MS * (1000 // TICKS_PER_SECOND)
+    beat()
+    apic.TIMER = u32(PERIODIC | WATCHDOG_VECTOR)
+    apic.INITIAL_COUNT = per_tick
+    enable_interrupts()
+
+
+@fn
+def stop_watchdog() -> None:
+    """Let nothing interrupt any more."""
+    disable_interrupts()

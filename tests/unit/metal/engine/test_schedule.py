@@ -1,0 +1,143 @@
+"""The static schedule, and the memory plan it refers to."""
+
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+
+from axiom.abi.model_shape import ModelShape
+from axiom.metal.engine import schedule as schedule_module
+from axiom.metal.engine.activations import Buffer, activation_bytes, plan_activations
+from axiom.metal.engine.kv_cache import kv_cache_bytes, plan_kv_cache
+from axiom.metal.engine.operation import OperationKind
+from axiom.metal.engine.schedule import build_schedule
+from axiom.metal.engine.spec import EngineSpec, TensorSpec
+from axiom.metal.ops.matrix import Matrix
+
+SHAPE = ModelShape(
+    n_layers=2,
+    d_model=64,
+    d_ffn=172,
+    n_heads=8,
+    n_kv_heads=4,
+    head_dim=8,
+    n_vocab=500,
+    n_context=512,
+    rope_theta=10000.0,
+    rms_epsilon=1e-5,
+    tied=True,
+)
+
+
+def make_spec(layout: str, down: str, n_context: int = 100, kv_type: str = "f32") -> EngineSpec:
+    tensors: list[TensorSpec] = []
+    at = 0
+
+    def put(name: str, kind: str, kind_layout: str, rows: int, columns: int, size: int) -> None:
+        nonlocal at
+        tensors.append(TensorSpec(name, kind, kind_layout, rows, columns, at, size))
+        at += -(-size // 4096) * 4096
+
+    def matrix(name: str, rows: int, columns: int, matrix_layout: str = layout) -> None:
+        size = Matrix(matrix_layout, rows, columns).bytes
+        put(name, "matrix", matrix_layout, rows, columns, size)
+
+    put("rope_frequencies", "f64_vector", "", 1, 4, 32)
+    matrix("token_embd", 500, 64)
+    for layer in range(2):
+        prefix = f"blk.{layer}."
+        put(prefix + "attn_norm", "f32_vector", "", 1, 64, 256)
+        for name, rows in (("attn_q", 64), ("attn_k", 32), ("attn_v", 32), ("attn_output", 64)):
+            matrix(prefix + name, rows, 64)
+        put(prefix + "ffn_norm", "f32_vector", "", 1, 64, 256)
+        matrix(prefix + "ffn_gate", 172, 64)
+        matrix(prefix + "ffn_up", 172, 64)
+        matrix(prefix + "ffn_down", 64, 172, down)
+    put("output_norm", "f32_vector", "", 1, 64, 256)
+    return EngineSpec(SHAPE, tuple(tensors), n_context, kv_type)
+
+
+def test_a_float_model_never_quantises() -> None:
+    schedule = build_schedule(make_spec("f32x16", "f32x16"))
+    assert OperationKind.QUANTISE not in {o.kind for o in schedule.operations}
+    assert {m.layout for m in schedule.matrices} == {"f32x16"}
+
+
+def test_a_float_matrix_among_quantised_ones_reads_the_plain_buffer() -> None:
+    spec = make_spec("q8_0x16", "f16x16")
+    at = plan_activations(spec)
+    operations = build_schedule(spec).operations
+    down = [o for o in operations if o.name.endswith("ffn_down")]
+    assert [o.source for o in down] == [at.gate.offset] * 2
+    gate = [o for o in operations if o.name.endswith("ffn_gate")]
+    assert [o.source for o in gate] == [at.quantised.offset] * 2
+    quantised = [o.source for o in operations if o.kind == OperationKind.QUANTISE]
+    layer = [at.normed.offset, at.attended.offset, at.normed.offset]
+    assert quantised == [*layer, *layer, at.normed.offset]
+
+
+def test_every_weight_is_read_once_and_the_counts_add_up() -> None:
+    spec = make_spec("q4_0x16", "f16x16")
+    schedule = build_schedule(spec)
+    rows = [o for o in schedule.operations if o.kind == OperationKind.MATVEC]
+    matrices = [t for t in spec.tensors if t.kind == "matrix"]
+    assert sum(o.bytes_read for o in rows) == sum(t.bytes for t in matrices)
+    padded = [Matrix(t.layout, t.rows, t.columns).n_groups * 16 * t.columns for t in matrices]
+    assert sum(o.multiply_adds for o in rows) == sum(padded)
+    assert schedule.operations[schedule.output_start].name == "output_norm"
+    assert schedule.operations[-1].kind == OperationKind.SAMPLE
+
+
+def test_a_large_matrix_is_split_by_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec("f32x16", "f32x16")
+    monkeypatch.setattr(schedule_module, "MAX_OPERATION_BYTES", 3 * 16 * 64 * 4)
+    schedule = build_schedule(spec)
+    parts = [(o.first_group, o.last_group) for o in schedule.operations if o.name == "token_embd"]
+    assert parts[0] == (0, 3)
+    assert parts[-1] == (30, 32)
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
+    assert schedule.max_operation_bytes == 3 * 16 * 64 * 4
+
+
+def test_an_untied_model_uses_its_output_matrix() -> None:
+    spec = make_spec("f32x16", "f32x16")
+    embedding = spec.tensor("token_embd")
+    output = replace(embedding, name="output", offset=10**6)
+    untied = replace(spec, shape=replace(SHAPE, tied=False), tensors=(*spec.tensors, output))
+    assert build_schedule(untied).operations[-2].weights == 10**6
+    assert build_schedule(spec).operations[-2].weights == embedding.offset
+
+
+def test_buffers_do_not_overlap_and_fill_the_region() -> None:
+    spec = make_spec("q8_0x16", "f16x16")
+    plan = plan_activations(spec)
+    buffers: list[Buffer] = [getattr(plan, f.name) for f in fields(plan)]
+    for first, second in pairwise(buffers):
+        assert first.offset + first.bytes <= second.offset
+        assert second.offset % 64 == 0
+    assert activation_bytes(spec) % 4096 == 0
+    assert buffers[-1].offset + buffers[-1].bytes <= activation_bytes(spec)
+    assert plan.logits.bytes >= 4 * 500
+
+
+@pytest.mark.parametrize(("kv_type", "size"), [("f32", 4), ("f16", 2)])
+def test_the_kv_cache_holds_every_position_of_every_head(kv_type: str, size: int) -> None:
+    spec = make_spec("f32x16", "f32x16", n_context=100, kv_type=kv_type)
+    cache = plan_kv_cache(spec)
+    assert cache.key_count == 112 * 8
+    assert cache.value_count == 100 * 16
+    assert cache.layer_bytes == 4 * (112 * 8 + 100 * 16) * size
+    assert kv_cache_bytes(spec) >= 2 * cache.layer_bytes
+    assert kv_cache_bytes(spec) % 4096 == 0
+
+
+def test_an_unknown_kv_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="f8"):
+        kv_cache_bytes(make_spec("f32x16", "f32x16", kv_type="f8"))
+
+
+def test_a_tensor_shorter_than_its_layout_is_refused() -> None:
+    spec = make_spec("f32x16", "f32x16")
+    short = tuple(replace(t, bytes=t.bytes - 1) if t.name == "token_embd" else t for t in spec.tensors)
+    with pytest.raises(ValueError, match="token_embd"):
+        build_schedule(replace(spec, tensors=short))

@@ -1,0 +1,52 @@
+"""Quantised activations: rounding, sums, scale, and blocks of nothing."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from axiom.metal.ops.quantise import quantise, quantised_bytes
+from tests.support.identity import run_checked
+from tests.support.targets import TARGETS
+
+
+def quantised(target: str, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+    out = np.full(quantised_bytes(len(x)), 0xAA, np.uint8)
+    run_checked(target, quantise, x, out)
+    return out.reshape(-1, 48)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_block_holds_rounded_numbers_their_sums_and_the_scale(target: str) -> None:
+    random = np.random.default_rng(4)
+    x = (random.normal(size=320) * np.repeat(10.0 ** np.arange(-5, 5), 32)).astype(np.float32)
+    for block, numbers in zip(quantised(target, x), x.reshape(-1, 32), strict=True):
+        amax = np.abs(numbers).max()
+        inverse = np.float32(127) / amax
+        q = np.rint(numbers * inverse).astype(np.int64)
+        assert block[:32].view(np.int8).tolist() == q.tolist()
+        assert block[32:40].view(np.int32).tolist() == [-128 * q.sum(), -8 * q.sum()]
+        assert block[40:44].view(np.float32)[0] == amax / np.float32(127)
+        assert block[44:].tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_halves_round_to_even(target: str) -> None:
+    x = np.zeros(32, np.float32)
+    x[:6] = [127, 0.5, 1.5, 2.5, -0.5, -1.5]
+    assert quantised(target, x)[0, :6].view(np.int8).tolist() == [127, 0, 2, 2, 0, -2]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("size", [0.0, 1e-31, 1e-45])
+def test_a_negligible_block_becomes_zeros(target: str, size: float) -> None:
+    block = quantised(target, np.full(32, size, np.float32))[0]
+    assert not block.any()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("size", [3.4e38, 1e-30, 2.5e-30])
+def test_extreme_sizes_keep_their_127(target: str, size: float) -> None:
+    x = np.full(32, size, np.float32)
+    x[::2] *= -1
+    q = quantised(target, x)[0, :32].view(np.int8)
+    assert set(q.tolist()) == {127, -127}
