@@ -1,14 +1,14 @@
 """Run an engine under CPython or compiled, and collect what it brings."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axiom.abi.link import DoneReason, StartMessage
 from axiom.compiler.hosted import load_hosted
-from axiom.lang import slice_over, u8, u32
+from axiom.lang import slice_over, u8, u32, zeroed
 from axiom.metal.engine.activations import activation_bytes, plan_activations
 from axiom.metal.engine.engine import Engine, make_engine
 from axiom.metal.engine.kv_cache import kv_cache_bytes
@@ -21,6 +21,11 @@ def request(**values: Any) -> StartMessage:
     """Return a greedy request; `values` are the fields that differ."""
     made: Any = {"sequence_id": 1, "max_new": 1, "top_p": 1.0, **values}
     return StartMessage(**made)
+
+
+def as_slice(array: NDArray[Any]) -> Any:
+    """View bytes or token ids as a slice."""
+    return slice_over(u8 if array.dtype == np.uint8 else u32, array.data.cast("B"))
 
 
 @dataclass
@@ -40,7 +45,7 @@ class EngineRun:
     def __init__(self, spec: EngineSpec, weights: NDArray[np.uint8], target: str) -> None:
         self.spec, self.target = spec, target
         self.engine: Engine = make_engine(spec)
-        self.state = EngineState()
+        self.state = zeroed(EngineState)
         self.kv_cache = np.full(kv_cache_bytes(spec), 0xFF, np.uint8)
         self.activations = np.full(activation_bytes(spec), 0xFF, np.uint8)
         engine = self.engine
@@ -55,12 +60,7 @@ class EngineRun:
         """Call a function of the engine; byte arrays become slices."""
         if self.target != "python":
             return self.hosted(function, *arguments)
-        kinds = {np.dtype(np.uint8): u8, np.dtype(np.uint32): u32}
-        values = [
-            slice_over(kinds[a.dtype], memoryview(a).cast("B")) if isinstance(a, np.ndarray) else a
-            for a in arguments
-        ]
-        return function(*values)
+        return function(*(as_slice(cast(Any, a)) if isinstance(a, np.ndarray) else a for a in arguments))
 
     def start(self, wanted: StartMessage, prompt: list[int]) -> StartStatus:
         """Start a sequence."""

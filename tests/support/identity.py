@@ -1,5 +1,6 @@
 """Run a function on a target and, when it is compiled, check every bit against the oracle."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def run_checked(target: str, function: Any, *arguments: Any) -> Any:
     """Run in place on `target`; a compiled run must leave the very bits that CPython leaves."""
     if target == "python":
         return run(target, function, *arguments)
-    oracle = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    oracle: list[Any] = [deepcopy(argument) for argument in arguments]
     expected = run("python", function, *oracle)
     result = run(target, function, *arguments)
     assert result == expected

@@ -11,10 +11,10 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from axiom.abi.model_shape import ModelShape
 from numpy.typing import NDArray
 
-from axiom.metal.engine.spec import EngineSpec, TensorSpec
+from axiom.abi.model_shape import ModelShape, TensorSpec
+from axiom.metal.engine.spec import EngineSpec
 from tests.support.packing import pack_float, pack_q4, pack_q8
 
 MODELS = Path(__file__).resolve().parents[2].parent / "shared" / "models"
@@ -52,7 +52,7 @@ def _matrix_bytes(tensor: gguf.ReaderTensor) -> tuple[str, NDArray[np.uint8]]:
     body = np.ascontiguousarray(blocks[:, :, 2:])
     if kind == "Q8_0":
         return "q8_0x16", pack_q8(scales, body.view(np.int8))
-    return "q4_0x16", pack_q4(scales, np.concatenate([body & 15, body >> 4], axis=2))
+    return "q4_0x16", pack_q4(scales, np.concatenate([body & 15, body >> 4], axis=2).astype(np.uint8))
 
 
 def load_small_model(name: str, n_context: int, kv_type: str) -> SmallModel:

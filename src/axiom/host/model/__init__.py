@@ -1,1 +1,1 @@
-"""GGUF in; packed weights and memory plan out."""
+"""GGUF in; packed weights out. Everything that a file claims is checked before it is believed."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from axiom.abi.link import FLAG_IGNORE_EOS, MAX_EOS_IDS, DoneReason, StartMessage
-from axiom.lang import Slice, f32, fill_zero, fn, i32, reinterpret, table, u8, u32, urange
+from axiom.lang import Slice, f32, fill_zero, fn, i32, reinterpret, table, u8, u32, u64, urange
 from axiom.metal.engine.activations import plan_activations
 from axiom.metal.engine.forward import make_execute
 from axiom.metal.engine.kv_cache import kv_cache_bytes
@@ -122,14 +122,14 @@ def make_engine(spec: EngineSpec) -> Engine:
             tokens[i] = prompt[i]
         state.request = request
         state.finish_reason = DoneReason.NONE
-        state.operation = 0
+        state.operation = u32(0)
         state.n_prompt = u32(prompt.length)
-        state.position = 0
+        state.position = u32(0)
         state.input_token = prompt[0]
-        state.n_generated = 0
-        state.logits_digest = 0
-        state.first_token_cycles = 0
-        state.end_cycles = 0
+        state.n_generated = u32(0)
+        state.logits_digest = u32(0)
+        state.first_token_cycles = u64(0)
+        state.end_cycles = u64(0)
         state.start_cycles = now_cycles()
         state.phase = Phase.RUNNING
         return StartStatus.OK
@@ -138,7 +138,7 @@ def make_engine(spec: EngineSpec) -> Engine:
     def next_position(state: EngineState, token: u32) -> None:
         state.position += 1
         state.input_token = token
-        state.operation = 0
+        state.operation = u32(0)
 
     @fn
     def sample_token(state: EngineState) -> StepEvent:

@@ -167,7 +167,7 @@ def sample(
     if temperature == 0.0:
         return likeliest
     for i in urange(u64(n_vocab), logits.length):
-        logits[i] = MINUS_INFINITY
+        logits[i] = f32(MINUS_INFINITY)
     set_weights(logits, weights, logits[likeliest], temperature)
     if top_k > 0 and top_k < n_vocab:
         keep_first(logits, weights, i64(top_k), False)

@@ -7,10 +7,11 @@ reading `MAX_OPERATION_BYTES`.
 
 from dataclasses import dataclass
 
+from axiom.abi.model_shape import TensorSpec
 from axiom.metal.engine.activations import Activations, Buffer, plan_activations
 from axiom.metal.engine.kv_cache import plan_kv_cache
 from axiom.metal.engine.operation import Operation, OperationKind
-from axiom.metal.engine.spec import EngineSpec, TensorSpec, matrix_of
+from axiom.metal.engine.spec import EngineSpec, matrix_of
 from axiom.metal.ops.matrix import Matrix, round_up
 
 MAX_OPERATION_BYTES = 16 * 2**20

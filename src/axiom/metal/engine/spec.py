@@ -6,21 +6,8 @@ directory is derived from it before anything is compiled.
 
 from dataclasses import dataclass
 
-from axiom.abi.model_shape import ModelShape
+from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.metal.ops.matrix import Matrix
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor of a packed model; `offset` counts from the start of the weights region."""
-
-    name: str
-    kind: str
-    layout: str
-    rows: int
-    columns: int
-    offset: int
-    bytes: int
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from axiom.abi.model_shape import ModelShape
+from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.metal.engine import schedule as schedule_module
 from axiom.metal.engine.activations import Buffer, activation_bytes, plan_activations
 from axiom.metal.engine.kv_cache import kv_cache_bytes, plan_kv_cache
 from axiom.metal.engine.operation import OperationKind
 from axiom.metal.engine.schedule import build_schedule
-from axiom.metal.engine.spec import EngineSpec, TensorSpec
+from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.ops.matrix import Matrix
 
 SHAPE = ModelShape(

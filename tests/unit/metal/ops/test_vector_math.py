@@ -89,7 +89,7 @@ def test_the_coefficients_of_exp_are_those_of_the_chebyshev_nodes() -> None:
     values = [sum(r**k / math.factorial(k + 2) for k in range(18)) for r in nodes]
     fitted = np.polynomial.polynomial.polyfit(nodes, values, 5)[::-1]
     mine = [vector_math.EXP_LEADING, *vector_math.EXP_OTHERS]
-    assert np.float32(fitted).tolist() == np.float32(mine).tolist()
+    assert np.array(fitted, np.float32).tolist() == np.array(mine, np.float32).tolist()
 
 
 @pytest.mark.parametrize("target", TARGETS)
