@@ -15,23 +15,24 @@ IMAGE_ADDRESS = 2 << 20
 
 
 class RegionKind(IntEnum):
-    """What a region of physical memory is for."""
+    """What a region of physical memory is for, in the order in which they lie."""
 
-    RING0 = 0
-    IMAGE_CODE = 1
-    IMAGE_RODATA = 2
-    IMAGE_DATA = 3
-    GUARD_BELOW = 4
-    STACK = 5
-    GUARD_ABOVE = 6
-    PAGE_TABLES = 7
-    CRASH_RECORD = 8
-    LINK = 9
-    ARENA = 10
-    DEVICE_QUEUES = 11
-    ACTIVATIONS = 12
-    KV_CACHE = 13
-    WEIGHTS = 14
+    RING0_CODE = 0
+    RING0_DATA = 1
+    IMAGE_CODE = 2
+    IMAGE_RODATA = 3
+    IMAGE_DATA = 4
+    GUARD_BELOW = 5
+    STACK = 6
+    GUARD_ABOVE = 7
+    PAGE_TABLES = 8
+    CRASH_RECORD = 9
+    LINK = 10
+    ARENA = 11
+    DEVICE_QUEUES = 12
+    ACTIVATIONS = 13
+    KV_CACHE = 14
+    WEIGHTS = 15
 
 
 class BootStage(IntEnum):

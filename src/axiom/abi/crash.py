@@ -1,7 +1,17 @@
 """The crash record: what a kernel that stopped leaves behind, in memory and on the serial line.
 
 The record lies in a page of its own, which a reset does not clear. The serial form is lines between
-`CRASH_BEGIN` and `CRASH_END`, each a name and hexadecimal words; host.machine.crash_report reads it.
+`CRASH_BEGIN` and `CRASH_END`, each a name and hexadecimal words:
+
+    kind KIND REASON FIRST SECOND       of the panic: lang.PanicReason and its two values
+    fault VECTOR ERROR_CODE ADDRESS     of the exception
+    at INSTRUCTION STACK_POINTER
+    frame RETURN_ADDRESS                innermost first; look it up at the address before it
+    register NAME VALUE
+    message TEXT
+
+When reporting itself fails, one line says so: CRASH_AGAIN VECTOR INSTRUCTION. Both are read by
+host.machine.crash_report.
 """
 
 from enum import IntEnum
@@ -11,8 +21,27 @@ from axiom.lang import Array, array, struct, u8, u32, u64
 CRASH_MAGIC = 0x4853415243_4D5841
 CRASH_BEGIN = "AXIOM CRASH BEGIN"
 CRASH_END = "AXIOM CRASH END"
+CRASH_AGAIN = "AXIOM CRASH AGAIN"
 MAX_FRAMES = 32
 MESSAGE_BYTES = 160
+REGISTER_NAMES = (
+    "rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "rbp",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+)
+N_REGISTERS = len(REGISTER_NAMES)
 
 
 class CrashKind(IntEnum):
@@ -40,6 +69,6 @@ class CrashRecord:
     stack_pointer: u64
     n_frames: u64
     message_bytes: u64
-    registers: Array[u64] = array(u64, 16)
+    registers: Array[u64] = array(u64, N_REGISTERS)
     frames: Array[u64] = array(u64, MAX_FRAMES)
     message: Array[u8] = array(u8, MESSAGE_BYTES)

@@ -1,24 +1,30 @@
 """Row-interleaved layouts: sixteen rows side by side, so that a row is a vector lane.
 
-For quantised layouts, per group of 16 rows and block of 32 columns: 16 f16 scales, then vectors of 64
-bytes whose byte 4*r+e belongs to row r. Q8_0: vector v holds columns 4v..4v+3, each XOR 0x80. Q4_0:
-vector v holds columns 4v+e in the low nibbles and 16+4v+e in the high ones. For F16 and F32, per group and column:
-16 values. Rows are padded to 16 with zeros; columns of F16 and F32 to 4.
+Quantised layouts hold, per group of 16 rows and block of 32 columns, 16 f16 scales, then vectors of 64
+bytes whose bytes 4r..4r+3 belong to row r. Q8_0: vector v holds columns 4v..4v+3, each XOR 0x80. Q4_0: vector
+v holds columns 4v+e in the low nibbles and 16+4v+e in the high ones. F16 and F32 hold, per group and
+column, 16 values. Rows are padded with zeros to a multiple of 16, columns of F16 and F32 to one of 4.
 """
-
-from typing import Any
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
 
 GROUP_ROWS = 16
+BLOCK_COLUMNS = 32
+SCALES_BYTES = 2 * GROUP_ROWS
+VECTOR_BYTES = 4 * GROUP_ROWS
 LAYOUTS: dict[GGMLQuantizationType, str] = {
     GGMLQuantizationType.F32: "f32x16",
     GGMLQuantizationType.F16: "f16x16",
     GGMLQuantizationType.Q8_0: "q8_0x16",
     GGMLQuantizationType.Q4_0: "q4_0x16",
 }
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+_VECTORS = {"q8_0x16": 8, "q4_0x16": 4}  # per block
+_PADDING_QUANTS = {"q8_0x16": 0x00, "q4_0x16": 0x88}  # zero, as GGUF writes it
+_FLIP_SIGNS = np.uint32(0x80808080)
+
+Bytes = NDArray[np.uint8]
 
 
 def padded_rows(rows: int) -> int:
@@ -26,66 +32,97 @@ def padded_rows(rows: int) -> int:
     return -(-rows // GROUP_ROWS) * GROUP_ROWS
 
 
+def row_bytes(layout: str, columns: int) -> int:
+    """Return the size of one row in the GGUF file."""
+    if layout in _VECTORS:
+        return columns // BLOCK_COLUMNS * (2 + 4 * _VECTORS[layout])
+    return columns * (2 if layout == "f16x16" else 4)
+
+
 def packed_bytes(layout: str, rows: int, columns: int) -> int:
     """Return the size of a packed matrix."""
-    groups = padded_rows(rows) // GROUP_ROWS
-    if layout == "q8_0x16":
-        return groups * (columns // 32) * 544
-    if layout == "q4_0x16":
-        return groups * (columns // 32) * 288
-    wide = -(-columns // 4) * 4
-    return groups * wide * GROUP_ROWS * (2 if layout == "f16x16" else 4)
+    if layout not in _VECTORS:
+        columns += -columns % 4
+    return padded_rows(rows) * row_bytes(layout, columns)
 
 
-def pack_matrix(layout: str, raw: Bytes, rows: int, columns: int) -> Bytes:
-    """Repack whole row groups of a GGUF matrix; `raw` holds `rows` rows."""
-    if layout in ("f16x16", "f32x16"):
-        return _pack_plain(raw, rows, columns, np.dtype(np.uint16 if layout == "f16x16" else np.uint32))
-    blocks = columns // 32
-    block_bytes = 34 if layout == "q8_0x16" else 18
-    source = raw.reshape(rows, blocks, block_bytes)
-    total = padded_rows(rows)
-    if total != rows:
-        padding = np.zeros((total - rows, blocks, block_bytes), np.uint8)
-        padding[:, :, 2:] = 0 if layout == "q8_0x16" else 0x88
-        source = np.concatenate([source, padding])
-    groups = source.reshape(total // GROUP_ROWS, GROUP_ROWS, blocks, block_bytes)
-    scales = groups[..., :2].transpose(0, 2, 1, 3).reshape(-1, blocks, 32)
-    quants = groups[..., 2:]
-    vectors = 8 if layout == "q8_0x16" else 4
-    if layout == "q8_0x16":
-        quants = quants ^ 0x80
-    interleaved = quants.reshape(-1, GROUP_ROWS, blocks, vectors, 4).transpose(0, 2, 3, 1, 4)
-    body = interleaved.reshape(-1, blocks, vectors * 64)
-    return np.concatenate([scales, body], axis=2).reshape(-1)
+def pack_matrix(layout: str, raw: Bytes, rows: int, columns: int, out: Bytes | None = None) -> Bytes:
+    """Repack whole rows of a GGUF matrix; return `packed_bytes` bytes, in `out` when that is given.
 
-
-def _pack_plain(raw: Bytes, rows: int, columns: int, kind: np.dtype[Any]) -> Bytes:
-    source = raw.view(kind).reshape(rows, columns)
-    padding = ((0, padded_rows(rows) - rows), (0, -columns % 4))
-    wide = np.pad(source, padding).reshape(-1, GROUP_ROWS, columns + -columns % 4)
-    return np.ascontiguousarray(wide.transpose(0, 2, 1)).view(np.uint8).reshape(-1)
-
-
-def unpack_matrix(
-    layout: str, packed: Bytes, rows: int, columns: int
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the float32 values of a packed matrix: the inverse of packing, then dequantised."""
-    total = padded_rows(rows)
-    if layout in ("f16x16", "f32x16"):
-        kind = np.float16 if layout == "f16x16" else np.float32
-        wide = packed.view(kind).reshape(total // GROUP_ROWS, -1, GROUP_ROWS).transpose(0, 2, 1)
-        return wide.reshape(total, -1)[:rows, :columns].astype(np.float32)
-    blocks = columns // 32
-    vectors = 8 if layout == "q8_0x16" else 4
-    units = packed.reshape(total // GROUP_ROWS, blocks, 32 + 64 * vectors)
-    scales = units[..., :32].copy().view(np.float16).astype(np.float32)
-    body = units[..., 32:].reshape(-1, blocks, vectors, GROUP_ROWS, 4)
-    if layout == "q8_0x16":
-        quants = (body ^ 0x80).view(np.int8).astype(np.float32)
+    raw: exactly `rows` rows as they lie in the file. rows: any number; a piece of a larger matrix must
+    be a multiple of 16 unless it is the last.
+    """
+    size = packed_bytes(layout, rows, columns)
+    if raw.size != rows * row_bytes(layout, columns):
+        raise ValueError(f"{rows} rows of {columns} columns are not {raw.size} bytes")
+    packed = np.empty(size, np.uint8) if out is None else out[:size]
+    if layout in _VECTORS:
+        _pack_blocks(layout, _with_padding_rows(layout, raw, rows, columns), rows, columns, packed)
     else:
-        both = np.concatenate([body & 15, body >> 4], axis=2)
-        quants = both.astype(np.float32) - 8
-    values = quants.transpose(0, 3, 1, 2, 4).reshape(-1, GROUP_ROWS, blocks, 32)
-    scaled = values * scales.transpose(0, 2, 1)[..., None]
-    return scaled.reshape(total, columns)[:rows]
+        _pack_plain(np.dtype("<u2" if layout == "f16x16" else "<u4"), raw, rows, columns, packed)
+    return packed
+
+
+def _with_padding_rows(layout: str, raw: Bytes, rows: int, columns: int) -> Bytes:
+    missing = padded_rows(rows) - rows
+    if not missing:
+        return np.ascontiguousarray(raw)
+    blocks = missing * columns // BLOCK_COLUMNS
+    block = np.full(2 + 4 * _VECTORS[layout], _PADDING_QUANTS[layout], np.uint8)
+    block[:2] = 0
+    return np.concatenate([raw, np.tile(block, blocks)])
+
+
+def _pack_blocks(layout: str, raw: Bytes, rows: int, columns: int, packed: Bytes) -> None:
+    groups, blocks, vectors = padded_rows(rows) // GROUP_ROWS, columns // BLOCK_COLUMNS, _VECTORS[layout]
+    source, target = 2 + 4 * vectors, SCALES_BYTES + VECTOR_BYTES * vectors
+    # Strided views of two-byte scales and four-byte quants, so that NumPy moves words and not bytes.
+    by_row = (GROUP_ROWS * blocks * source, blocks * source, source)
+    scales_in = np.ndarray((groups, GROUP_ROWS, blocks), "<u2", raw, 0, by_row)
+    quants_in = np.ndarray((groups, GROUP_ROWS, blocks, vectors), "<u4", raw, 2, (*by_row, 4))
+    by_block = (blocks * target, target)
+    scales_out = np.ndarray((groups, blocks, GROUP_ROWS), "<u2", packed, 0, (*by_block, 2))
+    quants_out = np.ndarray(
+        (groups, blocks, vectors, GROUP_ROWS), "<u4", packed, SCALES_BYTES, (*by_block, VECTOR_BYTES, 4)
+    )
+    scales_out[...] = scales_in.transpose(0, 2, 1)
+    quants_out[...] = quants_in.transpose(0, 2, 3, 1)
+    if layout == "q8_0x16":
+        np.bitwise_xor(quants_out, _FLIP_SIGNS, out=quants_out)
+
+
+def _pack_plain(
+    kind: np.dtype[np.uint16] | np.dtype[np.uint32], raw: Bytes, rows: int, columns: int, packed: Bytes
+) -> None:
+    wide = columns + -columns % 4
+    source = raw.view(kind).reshape(rows, columns)
+    target = packed.view(kind).reshape(padded_rows(rows) // GROUP_ROWS, wide, GROUP_ROWS)
+    whole = rows // GROUP_ROWS
+    full = source[: whole * GROUP_ROWS].reshape(whole, GROUP_ROWS, columns)
+    target[:whole, :columns] = full.transpose(0, 2, 1)
+    target[:, columns:] = 0
+    if rows % GROUP_ROWS:
+        target[whole, :columns, : rows % GROUP_ROWS] = source[whole * GROUP_ROWS :].T
+        target[whole, :, rows % GROUP_ROWS :] = 0
+
+
+def unpack_matrix(layout: str, packed: Bytes, rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the float32 values of a packed matrix: the inverse of packing, then dequantised."""
+    groups = padded_rows(rows) // GROUP_ROWS
+    if layout not in _VECTORS:
+        kind = np.dtype("<f2" if layout == "f16x16" else "<f4")
+        by_column = packed.view(kind).reshape(groups, -1, GROUP_ROWS)
+        values = by_column.transpose(0, 2, 1).reshape(groups * GROUP_ROWS, -1)
+        return values[:rows, :columns].astype(np.float32)
+    blocks, vectors = columns // BLOCK_COLUMNS, _VECTORS[layout]
+    units = packed.reshape(groups, blocks, SCALES_BYTES + VECTOR_BYTES * vectors)
+    scales = np.ascontiguousarray(units[..., :SCALES_BYTES]).view("<f2").astype(np.float32)
+    body = units[..., SCALES_BYTES:].reshape(groups, blocks, vectors, GROUP_ROWS, 4)
+    if layout == "q8_0x16":
+        quants = np.bitwise_xor(body, 0x80, dtype=np.uint8).view(np.int8).astype(np.float32)
+    else:
+        nibbles = np.concatenate([np.bitwise_and(body, 15), np.right_shift(body, 4)], axis=2)
+        quants = nibbles.astype(np.float32) - 8
+    by_row = quants.transpose(0, 3, 1, 2, 4).reshape(groups, GROUP_ROWS, blocks, BLOCK_COLUMNS)
+    scaled = by_row * scales.transpose(0, 2, 1)[..., np.newaxis]
+    return scaled.reshape(groups * GROUP_ROWS, columns)[:rows]

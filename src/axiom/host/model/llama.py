@@ -1,38 +1,44 @@
 """A GGUF file of the Llama architecture: its shape, and its tensors in the order of the forward pass."""
 
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
-from typing import Any
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
 
 from axiom.abi.model_shape import ModelShape
 from axiom.host.errors import UserError
 from axiom.host.model.gguf_file import GgufFile, GgufTensor
+from axiom.host.model.gguf_metadata import Metadata
+from axiom.host.model.layout import LAYOUTS
+from axiom.host.model.rope import ROPE_FACTORS, rope_frequencies
 
-MATRIX_TYPES = (
-    GGMLQuantizationType.F32,
-    GGMLQuantizationType.F16,
-    GGMLQuantizationType.Q8_0,
-    GGMLQuantizationType.Q4_0,
-)
-LAYER_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+MATRIX_TYPES = tuple(LAYOUTS)
+VECTOR_TYPES = (GGMLQuantizationType.F32,)
+MAX_CONTEXT = 1 << 31
 
 
 @dataclass(frozen=True)
 class LlamaModel:
-    """What packing needs: the shape, the source tensors by packed name, and the rope frequencies."""
+    """What packing needs: the shape, the source tensors by packed name, and the rope frequencies.
+
+    `tensors` is in the order in which the forward pass reads them.
+    """
 
     file: GgufFile
     shape: ModelShape
     tensors: dict[str, GgufTensor]
-    rope_frequencies: np.ndarray[Any, np.dtype[np.float64]]
+    rope_frequencies: NDArray[np.float64]
 
     @property
     def name(self) -> str:
         """The model's name, or the file's."""
-        return str(self.file.metadata.get("general.name", self.file.path.stem))
+        return self.file.metadata.text("general.name", self.file.path.stem)
+
+    def quantisation(self) -> dict[str, int]:
+        """Return how many matrices there are of each type."""
+        kinds = [tensor.type.name for tensor in self.tensors.values() if len(tensor.shape) == 2]
+        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
 
 def read_llama(file: GgufFile) -> LlamaModel:
@@ -40,57 +46,65 @@ def read_llama(file: GgufFile) -> LlamaModel:
 
     Raises UserError naming the key or the tensor.
     """
-    architecture = file.metadata.get("general.architecture")
+    architecture = file.metadata.text("general.architecture")
     if architecture != "llama":
         raise UserError(f"{file.path} holds the architecture {architecture}; only llama is supported.")
+    _refuse_variants(file.metadata)
     shape = _shape(file)
     tensors = _tensors(file, shape)
-    return LlamaModel(file, shape, tensors, _rope_frequencies(file, shape))
+    return LlamaModel(file, shape, tensors, rope_frequencies(file, shape))
 
 
-def _key(file: GgufFile, name: str, kind: type[Any], default: Any = None) -> Any:
-    value = file.metadata.get(f"llama.{name}", default)
-    if value is None:
-        raise UserError(f"{file.path} lacks the key llama.{name}.")
-    wanted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise UserError(f"{file.path}: llama.{name} is {value!r}, not a number.")
-    return kind(value)
+def _refuse_variants(metadata: Metadata) -> None:
+    """Refuse what other models of the same architecture name do differently."""
+    scaling = metadata.text("llama.rope.scaling.type", "none")
+    if scaling not in ("none", ""):
+        raise UserError(
+            f"{metadata.source}: the rope scaling {scaling} of llama.rope.scaling.type is not supported; "
+            f"none and {ROPE_FACTORS} are."
+        )
+    for key, plain in (("rope.scale_linear", 1.0), ("expert_count", 0)):
+        value = metadata.number(f"llama.{key}", plain)
+        if value != plain:
+            raise UserError(f"{metadata.source}: llama.{key} is {value:g}; only {plain:g} is supported.")
 
 
 def _shape(file: GgufFile) -> ModelShape:
-    d_model = _key(file, "embedding_length", int)
-    n_heads = _key(file, "attention.head_count", int)
+    metadata = file.metadata
+    d_model = metadata.integer("llama.embedding_length")
+    n_heads = metadata.integer("llama.attention.head_count")
     if n_heads < 1 or d_model < 1:
-        raise UserError(f"{file.path}: llama.attention.head_count and embedding_length must be positive.")
-    head_dim = _key(file, "attention.key_length", int, d_model // n_heads)
+        raise UserError(
+            f"{file.path}: llama.attention.head_count and llama.embedding_length must be positive."
+        )
+    head_dim = metadata.integer("llama.attention.key_length", d_model // n_heads)
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise UserError(f"{file.path} has no matrix token_embd.weight; a whole model is needed.")
-    for key, value in (
+    n_vocab = embedding.shape[0]
+    for key, expected in (
         ("rope.dimension_count", head_dim),
         ("attention.value_length", head_dim),
-        ("vocab_size", embedding.shape[0]),
+        ("vocab_size", n_vocab),
     ):
-        if _key(file, key, int, value) != value:
-            raise UserError(
-                f"{file.path}: llama.{key} is {file.metadata[f'llama.{key}']}, expected {value}."
-            )
-    scaling = file.metadata.get("llama.rope.scaling.type", "none")
-    if scaling not in ("none", ""):
-        raise UserError(f"{file.path}: llama.rope.scaling.type {scaling} is not supported; only none is.")
+        value = metadata.integer(f"llama.{key}", expected)
+        if value != expected:
+            raise UserError(f"{file.path}: llama.{key} is {value}; only {expected} works with this model.")
+    n_context = metadata.integer("llama.context_length")
+    if n_context > MAX_CONTEXT:
+        raise UserError(f"{file.path}: llama.context_length is {n_context}; at most {MAX_CONTEXT} works.")
     try:
         return ModelShape(
-            n_layers=_key(file, "block_count", int),
+            n_layers=metadata.integer("llama.block_count"),
             d_model=d_model,
-            d_ffn=_key(file, "feed_forward_length", int),
+            d_ffn=metadata.integer("llama.feed_forward_length"),
             n_heads=n_heads,
-            n_kv_heads=_key(file, "attention.head_count_kv", int, n_heads),
+            n_kv_heads=metadata.integer("llama.attention.head_count_kv", n_heads),
             head_dim=head_dim,
-            n_vocab=embedding.shape[0],
-            n_context=_key(file, "context_length", int),
-            rope_theta=_key(file, "rope.freq_base", float, 10000.0),
-            rms_epsilon=_key(file, "attention.layer_norm_rms_epsilon", float),
+            n_vocab=n_vocab,
+            n_context=n_context,
+            rope_theta=metadata.number("llama.rope.freq_base", 10000.0),
+            rms_epsilon=metadata.number("llama.attention.layer_norm_rms_epsilon"),
             tied="output.weight" not in file.tensors,
         )
     except ValueError as error:
@@ -128,53 +142,30 @@ def _tensors(file: GgufFile, shape: ModelShape) -> dict[str, GgufTensor]:
         raise UserError(
             f"{file.path}: llama.block_count is {shape.n_layers}, more than the file has tensors."
         )
-    found: dict[str, GgufTensor] = {}
-    wanted = _expected(shape)
-    for name, (source, size) in wanted.items():
-        tensor = file.tensors.get(source)
-        if tensor is None:
-            raise UserError(f"{file.path} lacks the tensor {source}.")
-        if tensor.shape != size:
-            raise UserError(
-                f"{file.path}: the tensor {source} has the shape {tensor.shape}, expected {size}."
-            )
-        allowed = MATRIX_TYPES if len(size) == 2 else (GGMLQuantizationType.F32,)
-        if tensor.type not in allowed:
-            raise UserError(
-                f"{file.path}: the tensor {source} is of type {tensor.type.name}, which is not "
-                f"supported yet; {', '.join(t.name for t in allowed)} {'are' if len(allowed) > 1 else 'is'}."
-            )
-        found[name] = tensor
-    known = {source for source, _ in wanted.values()} | {"rope_freqs.weight"}
-    for name in file.tensors:
-        if name not in known:
-            raise UserError(
-                f"{file.path} holds the tensor {name}, which this architecture does not use here."
-            )
-    return found
+    expected = _expected(shape)
+    known = {source for source, _ in expected.values()} | {ROPE_FACTORS}
+    unknown = next((name for name in file.tensors if name not in known), None)
+    if unknown is not None:
+        raise UserError(
+            f"{file.path} holds the tensor {unknown}, which the supported llama models do not have."
+        )
+    return {name: _tensor(file, source, size) for name, (source, size) in expected.items()}
 
 
-def _rope_frequencies(file: GgufFile, shape: ModelShape) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return theta ** (-2i / head_dim), divided by rope_freqs[i] when the file has them.
-
-    Computed in decimal, so that every machine gets the same bits.
-    """
-    half = shape.head_dim // 2
-    factors = np.ones(half, np.float32)
-    tensor = file.tensors.get("rope_freqs.weight")
-    if tensor is not None:
-        if tensor.type is not GGMLQuantizationType.F32 or tensor.shape != (half,):
-            raise UserError(f"{file.path}: rope_freqs.weight must be {half} values of type F32.")
-        factors = file.raw(tensor).view(np.float32)
-        if not np.all(np.isfinite(factors) & (factors > 0)):
-            raise UserError(f"{file.path}: rope_freqs.weight holds a value that is not positive.")
-    if not 0 < shape.rope_theta < 1e30:
-        raise UserError(f"{file.path}: llama.rope.freq_base is {shape.rope_theta}, which is out of range.")
-    with localcontext() as context:
-        context.prec = 50
-        logarithm = Decimal(shape.rope_theta).ln()
-        values = [
-            float((logarithm * (-2 * i) / shape.head_dim).exp() / Decimal(float(factor)))
-            for i, factor in enumerate(factors)
-        ]
-    return np.array(values, np.float64)
+def _tensor(file: GgufFile, source: str, size: tuple[int, ...]) -> GgufTensor:
+    tensor = file.tensors.get(source)
+    if tensor is None:
+        raise UserError(f"{file.path} lacks the tensor {source}; a whole model is needed.")
+    if tensor.shape != size:
+        raise UserError(
+            f"{file.path}: the tensor {source} has the shape {tensor.shape}, "
+            f"and the metadata ask for {size}."
+        )
+    working = MATRIX_TYPES if len(size) == 2 else VECTOR_TYPES
+    if tensor.type not in working:
+        names = ", ".join(kind.name for kind in working)
+        raise UserError(
+            f"{file.path}: the tensor {source} is of type {tensor.type.name}, which is not supported; "
+            f"what works: {names}."
+        )
+    return tensor

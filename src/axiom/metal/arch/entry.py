@@ -4,16 +4,21 @@ Entry is by PVH (Xen's x86/HVM direct boot ABI): 32-bit protected mode, paging o
 `hvm_start_info`. A few dozen ring-0 instructions turn on long mode, the vector state and ring 3; the
 rest runs in ring 3. Ring 0 is kept short on purpose: where virtual machines are nested in software
 each of its instructions costs thousands of cycles. References: Intel SDM volume 3, sections 4.5
-(4-level paging), 10.8.5 (entering IA-32e mode), 13.5 (XSETBV), 7.7 (64-bit TSS).
+(4-level paging), 10.8.5 (entering IA-32e mode), 13.5 (XSETBV), 7.7 (64-bit TSS), 19.5.2 of volume 1
+(I/O permission bit map: all zero, because IOPL 3 is not honoured everywhere).
 
-Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_processor_leaf7`. It calls
-`axiom_main(start_info)` on the boot stack; `axiom_switch_stack(top)` goes on in `axiom_run()` on another.
+A processor without 64-bit mode or no-execute pages is refused here, in 32-bit code, because nothing else
+could say so; all else that it may lack is refused by Python (see `processor_level`).
+
+Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_boot_pml4`, `axiom_boot_pdpt`. It calls
+`axiom_main(start_info)` on the boot stack; `axiom_switch_stack(top, function)` goes on on another.
 """
 
+from axiom.abi.boot import ExitCode
+from axiom.metal.arch.vectors import EXIT_PORT, VECTORS
+
 BOOT_STACK_BYTES = 65536
-RING3_CODE = 0x23
-RING3_DATA = 0x1B
-RING3_FLAGS = 0x3002
+LONG_MODE_AND_NO_EXECUTE = 0x2010_0000
 
 PVH_NOTE = """
 .section .note.pvh, "a", @note
@@ -23,7 +28,7 @@ PVH_NOTE = """
 .long axiom_start32
 """
 
-ENTRY = """
+_START_32 = f"""
 .section .ring0.text, "ax", @progbits
 .code32
 .globl axiom_start32
@@ -32,8 +37,20 @@ axiom_start32:
   rdtsc
   movl %eax, axiom_entry_cycles
   movl %edx, axiom_entry_cycles+4
+  movl $0x80000001, %eax
+  cpuid
+  andl ${LONG_MODE_AND_NO_EXECUTE}, %edx
+  cmpl ${LONG_MODE_AND_NO_EXECUTE}, %edx
+  jne axiom_refuse
+  movl $1, %eax
+  cpuid
+  movl %ecx, %esi
   movl %cr4, %eax
-  orl $0x40620, %eax
+  orl $0x620, %eax
+  andl $0x4000000, %esi
+  jz 1f
+  orl $0x40000, %eax
+1:
   movl %eax, %cr4
   movl $axiom_boot_pml4, %eax
   movl %eax, %cr3
@@ -47,6 +64,24 @@ axiom_start32:
   movl %eax, %cr0
   lgdt axiom_gdt_pointer
   ljmp $8, $axiom_start64
+axiom_refuse:
+  movl $axiom_refusal, %esi
+2:
+  movb (%esi), %al
+  incl %esi
+  movw $0x3f8, %dx
+  outb %al, %dx
+  testb %al, %al
+  jnz 2b
+  movb ${int(ExitCode.REFUSED)}, %al
+  outb %al, ${EXIT_PORT}
+3:
+  hlt
+  jmp 3b
+axiom_refusal: .asciz "axiom: this processor has no 64-bit mode or no no-execute pages\\r\\n"
+"""
+
+_START_64 = """
 .code64
 axiom_start64:
   movl $16, %eax
@@ -62,6 +97,8 @@ axiom_start64:
   lidt axiom_idt_pointer
   movl $0x30, %eax
   ltr %ax
+  testl %esi, %esi
+  jz 4f
   movl $0xd, %eax
   xorl %ecx, %ecx
   cpuid
@@ -69,15 +106,19 @@ axiom_start64:
   xorl %edx, %edx
   xorl %ecx, %ecx
   xsetbv
+4:
   pushq $0x1b
   pushq $axiom_boot_stack_top
   pushq $0x3002
   pushq $0x23
   pushq $axiom_ring3
   iretq
+"""
 
+_TABLES = f"""
 .section .ring0.data, "aw", @progbits
 .balign 4096
+.globl axiom_boot_pml4, axiom_boot_pdpt
 axiom_boot_pml4:
   .quad axiom_boot_pdpt + 7
   .fill 511, 8, 0
@@ -108,12 +149,11 @@ axiom_gdt_pointer:
   .quad axiom_gdt
 .balign 16
 axiom_idt_pointer:
-  .word 1023
+  .word {16 * VECTORS - 1}
   .quad axiom_idt
 .balign 16
-.globl axiom_idt
 axiom_idt:
-  .fill 128, 8, 0
+  .fill {2 * VECTORS}, 8, 0
 .balign 16
 axiom_tss:
   .long 0
@@ -136,16 +176,17 @@ axiom_entry_cycles: .quad 0
 
 .section .bss
 .balign 4096
-axiom_boot_stack:
-  .skip 65536
+  .skip {BOOT_STACK_BYTES}
 axiom_boot_stack_top:
+"""
 
+_RING_3 = f"""
 .section .text
 axiom_ring3:
   movq $axiom_idt, %rdi
   movq $axiom_vectors, %rax
-  movl $64, %ecx
-1:
+  movl ${VECTORS}, %ecx
+5:
   movw %ax, (%rdi)
   movw $8, 2(%rdi)
   movw $0x8e00, 4(%rdi)
@@ -156,7 +197,7 @@ axiom_ring3:
   addq $16, %rdi
   addq $16, %rax
   decl %ecx
-  jnz 1b
+  jnz 5b
   xorl %ebp, %ebp
   movq axiom_start_info, %rdi
   call axiom_main
@@ -166,52 +207,8 @@ axiom_ring3:
 axiom_switch_stack:
   movq %rdi, %rsp
   xorl %ebp, %ebp
-  call axiom_run
+  call *%rsi
   ud2
 """
 
-MEMORY_ROUTINES = """
-.section .text
-.globl memcpy, memmove, memset, memcmp
-memcpy:
-  movq %rdi, %rax
-  movq %rdx, %rcx
-  rep movsb
-  ret
-memmove:
-  movq %rdi, %rax
-  movq %rdx, %rcx
-  movq %rdi, %r8
-  subq %rsi, %r8
-  cmpq %rdx, %r8
-  jb 1f
-  rep movsb
-  ret
-1:
-  leaq -1(%rdi,%rdx), %rdi
-  leaq -1(%rsi,%rdx), %rsi
-  std
-  rep movsb
-  cld
-  ret
-memset:
-  movq %rdi, %r8
-  movl %esi, %eax
-  movq %rdx, %rcx
-  rep stosb
-  movq %r8, %rax
-  ret
-memcmp:
-  xorl %eax, %eax
-  xorl %ecx, %ecx
-1:
-  cmpq %rdx, %rcx
-  je 2f
-  movzbl (%rdi,%rcx), %eax
-  movzbl (%rsi,%rcx), %r8d
-  incq %rcx
-  subl %r8d, %eax
-  je 1b
-2:
-  ret
-"""
+ENTRY = _START_32 + _START_64 + _TABLES + _RING_3

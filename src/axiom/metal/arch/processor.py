@@ -1,14 +1,14 @@
 """Instructions that ring 3 may execute itself."""
 
-from axiom.lang import asm, asm_value, fn, u64, unsafe
+import time
+
+from axiom.lang import asm, asm_value, fn, llvm_intrinsic, symbol_address, u64, unsafe
 
 
-@fn(inline="always")
+@llvm_intrinsic("llvm.x86.rdtsc")
 def read_cycles() -> u64:
-    """Read the time-stamp counter."""
-    # SAFETY: reads a counter; clobbers RDX, as declared.
-    with unsafe:
-        return asm_value(u64, "rdtsc; shlq $$32, %rdx; orq %rdx, %rax", "={rax},~{rdx}")
+    """Read the time-stamp counter; under CPython, nanoseconds."""
+    return u64(time.perf_counter_ns())
 
 
 @fn(inline="always")
@@ -19,23 +19,39 @@ def pause() -> None:
         asm("pause", "~{memory}")
 
 
-@fn
+@fn(inline="always")
 def frame_pointer() -> u64:
-    """Return the caller's frame pointer."""
+    """Return the frame pointer of the function that this is written in."""
     # SAFETY: copies a register.
     with unsafe:
         return asm_value(u64, "movq %rbp, $0", "=r")
 
 
 @fn
+def extended_control() -> u64:
+    """Return XCR0, the vector state that ring 0 turned on; an invalid opcode without OSXSAVE."""
+    # SAFETY: reads a register; clobbers RDX, as declared.
+    with unsafe:
+        return asm_value(u64, "xorl %ecx, %ecx; xgetbv", "={rax},~{rcx},~{rdx},~{cc}")
+
+
+@fn
+def has_lzcnt() -> bool:
+    """Try LZCNT, which an older processor executes as BSR (see `processor_level` for why not CPUID)."""
+    # SAFETY: computes a register from a register.
+    with unsafe:
+        return asm_value(u64, "lzcntq $1, $0", "=r,r,~{cc}", u64(1)) == 63
+
+
+@fn
 def probe_read(address: u64) -> bool:
-    """Tell whether one byte at `address` can be read; a page fault is caught. Start-up only."""
+    """Tell whether one byte at `address` can be read; a fault is caught. Start-up only."""
     # SAFETY: axiom_probe_read keeps the callee-saved registers and undoes a fault.
     with unsafe:
         result = asm_value(
             u64,
             "call axiom_probe_read",
-            "={rax},{rdi},~{rcx},~{rdx},~{rsi},~{r8},~{r9},~{r10},~{r11},~{memory}",
+            "={rax},{rdi},~{rcx},~{rdx},~{rsi},~{r8},~{r9},~{r10},~{r11},~{cc},~{memory}",
             address,
         )
     return result == 1
@@ -46,4 +62,4 @@ def switch_stack(top: u64) -> None:
     """Go on in the exported function `axiom_run` with an empty stack below `top`; never returns."""
     # SAFETY: the stack is mapped; what is on the old one is never needed again.
     with unsafe:
-        asm("jmp axiom_switch_stack", "{rdi}", top)
+        asm("jmp axiom_switch_stack", "{rdi},{rsi},~{memory}", top, symbol_address("axiom_run"))

@@ -12,7 +12,8 @@ from axiom.metal.arch.processor import pause, read_cycles
 COM1 = 0x3F8
 COM2 = 0x2F8
 LINE_STATUS = 5
-TRANSMITTER_EMPTY = 0x20
+HOLDING_EMPTY = 0x20
+TRANSMITTER_EMPTY = 0x40
 DATA_READY = 0x01
 FIFO_BYTES = 16
 GIVE_UP_CYCLES = 200_000_000
@@ -30,15 +31,28 @@ def uart_start(base: u16) -> None:
 
 
 @fn
+def _wait(base: u16, status: u8) -> bool:
+    start = read_cycles()
+    while in8(base + LINE_STATUS) & status == 0:
+        if read_cycles() - start > GIVE_UP_CYCLES:
+            return False
+        pause()
+    return True
+
+
+@fn
+def uart_drain(base: u16) -> bool:
+    """Wait until everything has left the port; False when it does not in time."""
+    return _wait(base, u8(TRANSMITTER_EMPTY))
+
+
+@fn
 def uart_write(base: u16, data: Slice[u8]) -> bool:
     """Send bytes; False when the transmitter does not empty in time (the rest is dropped)."""
     sent = u64(0)
     while sent < data.length:
-        start = read_cycles()
-        while in8(base + LINE_STATUS) & TRANSMITTER_EMPTY == 0:
-            if read_cycles() - start > GIVE_UP_CYCLES:
-                return False
-            pause()
+        if not _wait(base, u8(HOLDING_EMPTY)):
+            return False
         count = data.length - sent
         if count > FIFO_BYTES:
             count = u64(FIFO_BYTES)

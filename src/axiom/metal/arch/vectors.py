@@ -1,28 +1,34 @@
-"""Ring 0 after start-up: exception stubs, the watchdog timer and the gates, a few instructions each.
+"""Ring 0 after start-up: exception stubs and the watchdog timer, a few instructions each.
 
-An exception saves the interrupted state in `axiom_exception_frame` and goes on in ring 3 at
-`axiom_exception(frame)`, on a stack of its own; a second exception before that is finished leaves
-through the exit device at once. A gate is a deliberate `ud2` with `GATE_MAGIC` in R10, because neither
-`int n` nor `syscall` reaches ring 0 on every virtual machine monitor. References: Intel SDM volume 3,
-sections 6.13 (error codes), 6.14 (64-bit interrupt handling), 11.5.4 (APIC timer), 11.8.5 (EOI).
+An exception saves the interrupted state in `axiom_exception_frame` (see `exception_frame`) and goes on in
+ring 3 at `axiom_exception(frame)`, on a stack of its own. A second exception before that is finished
+cannot be reported in the same way: ring 0 prints one raw line and leaves through the exit device.
+References: Intel SDM volume 3, sections 6.13 (error codes), 6.14 (64-bit interrupt handling), 11.5.4
+(APIC timer), 11.8.5 (EOI).
 
 Slots are 16 bytes each, so that the descriptor table is filled by a loop.
 """
 
 from axiom.abi.boot import ExitCode
+from axiom.abi.crash import CRASH_AGAIN, N_REGISTERS, REGISTER_NAMES
+from axiom.lang import size_of
+from axiom.metal.arch.exception_frame import ExceptionFrame
 
-GATE_MAGIC = 0x4158474B
 EXIT_PORT = 0xF4
 WATCHDOG_VECTOR = 32
-STALLED_TICKS = 20
+SPURIOUS_VECTOR = 63
+STALLED_TICKS = 30
 VECTORS = 64
 WITH_ERROR_CODE = (8, 10, 11, 12, 13, 14, 17, 21)
-FRAME_WORDS = 24
+EXCEPTION_STACK_BYTES = 16384
+_FIRST_REGISTER = size_of(ExceptionFrame) - 8 * N_REGISTERS
 
 
 def _slot(vector: int) -> str:
     if vector == WATCHDOG_VECTOR:
         body = "  jmp axiom_timer"
+    elif vector == SPURIOUS_VECTOR:
+        body = "  jmp axiom_spurious"
     elif vector > WATCHDOG_VECTOR:
         body = "  jmp axiom_other_interrupt"
     elif vector == 6:
@@ -33,36 +39,18 @@ def _slot(vector: int) -> str:
     return f".balign 16\n{body}"
 
 
+_SLOTS = "\n".join(_slot(vector) for vector in range(VECTORS))
 _STORE_REGISTERS = "\n".join(
-    f"  movq %{name}, axiom_exception_frame+{8 * (8 + number)}"
-    for number, name in enumerate(
-        [
-            "rax",
-            "rbx",
-            "rcx",
-            "rdx",
-            "rsi",
-            "rdi",
-            "rbp",
-            "r8",
-            "r9",
-            "r10",
-            "r11",
-            "r12",
-            "r13",
-            "r14",
-            "r15",
-        ]
-    )
+    f"  movq %{name}, axiom_exception_frame+{_FIRST_REGISTER + 8 * number}"
+    for number, name in enumerate(REGISTER_NAMES)
 )
 
-STUBS = f"""
+_INTERRUPTS = f"""
 .section .ring0.text, "ax", @progbits
 .code64
 .balign 16
-.globl axiom_vectors
 axiom_vectors:
-{chr(10).join(_slot(vector) for vector in range(VECTORS))}
+{_SLOTS}
 .balign 16
 axiom_timer:
   pushq %rax
@@ -88,9 +76,21 @@ axiom_timer:
   pushq ${WATCHDOG_VECTOR}
   jmp axiom_exception_common
 axiom_other_interrupt:
+  pushq %rax
+  movl $0xFEE000B0, %eax
+  movl $0, (%rax)
+  popq %rax
+axiom_spurious:
   incq axiom_other_interrupts
   iretq
+"""
+
+_EXCEPTIONS = f"""
 axiom_exception_common:
+  incq axiom_exceptions
+  cmpl $0, axiom_exception_depth
+  jne axiom_second_exception
+  incl axiom_exception_depth
 {_STORE_REGISTERS}
   popq axiom_exception_frame
   popq axiom_exception_frame+8
@@ -101,93 +101,68 @@ axiom_exception_common:
   popq axiom_exception_frame+48
   movq %cr2, %rax
   movq %rax, axiom_exception_frame+56
-  incq axiom_exceptions
-  cmpl $0, axiom_exception_depth
-  jne 3f
-  incl axiom_exception_depth
   pushq $0x1b
   pushq $axiom_exception_stack_top
   pushq $0x3002
   pushq $0x23
   pushq $axiom_exception_entry
   iretq
+axiom_second_exception:
+  movl $axiom_second_text, %esi
 3:
+  movb (%rsi), %al
+  call axiom_raw_put
+  incq %rsi
+  cmpb $0, (%rsi)
+  jne 3b
+  popq %rbx
+  call axiom_raw_number
+  popq %rbx
+  popq %rbx
+  call axiom_raw_number
+  movb $10, %al
+  call axiom_raw_put
   movb ${int(ExitCode.CRASH)}, %al
   outb %al, ${EXIT_PORT}
 4:
   hlt
   jmp 4b
-axiom_undefined:
-  cmpq ${GATE_MAGIC}, %r10
-  je 5f
-  pushq $0
-  pushq $6
-  jmp axiom_exception_common
+axiom_raw_number:
+  movb $32, %al
+  call axiom_raw_put
+  movl $16, %edi
 5:
-  addq $2, (%rsp)
-  incq axiom_gate_calls
-  cmpl $1, %eax
-  je axiom_gate_rdmsr
-  cmpl $2, %eax
-  je axiom_gate_wrmsr
-  cmpl $3, %eax
-  je axiom_gate_cr3
-  cmpl $4, %eax
-  je axiom_gate_cpuid_ab
-  cmpl $5, %eax
-  je axiom_gate_cpuid_cd
-  cmpl $6, %eax
-  je axiom_gate_interrupts_on
-  cmpl $7, %eax
-  je axiom_gate_interrupts_off
-  iretq
-axiom_gate_rdmsr:
-  movl %edi, %ecx
-  rdmsr
-  shlq $32, %rdx
-  orq %rdx, %rax
-  iretq
-axiom_gate_wrmsr:
-  movl %edi, %ecx
-  movl %esi, %eax
-  movq %rsi, %rdx
-  shrq $32, %rdx
-  wrmsr
-  iretq
-axiom_gate_cr3:
-  movq %rdi, %cr3
-  iretq
-axiom_gate_cpuid_ab:
-  pushq %rbx
-  movl %edi, %eax
-  movl %esi, %ecx
-  cpuid
-  shlq $32, %rbx
-  movl %eax, %eax
-  orq %rbx, %rax
-  popq %rbx
-  iretq
-axiom_gate_cpuid_cd:
-  pushq %rbx
-  movl %edi, %eax
-  movl %esi, %ecx
-  cpuid
-  shlq $32, %rdx
-  movl %ecx, %eax
-  orq %rdx, %rax
-  popq %rbx
-  iretq
-axiom_gate_interrupts_on:
-  orq $0x200, 16(%rsp)
-  iretq
-axiom_gate_interrupts_off:
-  andq $~0x200, 16(%rsp)
-  iretq
+  rolq $4, %rbx
+  movb %bl, %al
+  andb $15, %al
+  addb $48, %al
+  cmpb $58, %al
+  jb 6f
+  addb $39, %al
+6:
+  call axiom_raw_put
+  decl %edi
+  jnz 5b
+  ret
+axiom_raw_put:
+  movb %al, %ah
+  movl $10000, %ecx
+7:
+  movw $0x3fd, %dx
+  inb %dx, %al
+  testb $0x20, %al
+  loopz 7b
+  movw $0x3f8, %dx
+  movb %ah, %al
+  outb %al, %dx
+  ret
+axiom_second_text: .asciz "\\r\\n{CRASH_AGAIN}"
+"""
 
+_STORAGE = f"""
 .section .data
 .balign 64
-.globl axiom_ticks, axiom_heartbeat, axiom_other_interrupts, axiom_exceptions, axiom_gate_calls
-.globl axiom_exception_frame, axiom_exception_depth, axiom_probe_stack
+.globl axiom_ticks
 axiom_ticks: .quad 0
 axiom_heartbeat: .quad 0
 axiom_last_heartbeat: .quad 0
@@ -196,49 +171,21 @@ axiom_other_interrupts: .quad 0
 axiom_exceptions: .quad 0
 axiom_gate_calls: .quad 0
 axiom_exception_depth: .quad 0
-axiom_probe_stack: .quad 0
-axiom_exception_frame: .fill {FRAME_WORDS}, 8, 0
+axiom_exception_frame: .fill {size_of(ExceptionFrame)}, 1, 0
 
 .section .bss
 .balign 4096
-.skip 16384
+.skip {EXCEPTION_STACK_BYTES}
 axiom_exception_stack_top:
 
 .section .text
 axiom_exception_entry:
-  movq axiom_probe_stack, %rax
-  testq %rax, %rax
-  jnz 6f
+  cmpq $0, axiom_probe_stack
+  jne axiom_probe_fault
   xorl %ebp, %ebp
   movq $axiom_exception_frame, %rdi
   call axiom_exception
   ud2
-6:
-  movq %rax, %rsp
-  movl $0, axiom_exception_depth
-  movq $0, axiom_probe_stack
-  decq axiom_exceptions
-  xorl %eax, %eax
-  jmp axiom_probe_end
-
-.globl axiom_probe_read
-axiom_probe_read:
-  pushq %rbp
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
-  movq %rsp, axiom_probe_stack
-  movb (%rdi), %al
-  movq $0, axiom_probe_stack
-  movl $1, %eax
-axiom_probe_end:
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbx
-  popq %rbp
-  ret
 """
+
+STUBS = _INTERRUPTS + _EXCEPTIONS + _STORAGE

@@ -1,1 +1,1 @@
-"""Devices: PCI, NVMe."""
+"""Devices: ACPI (where PCI is), PCI, NVMe, and the model loader."""

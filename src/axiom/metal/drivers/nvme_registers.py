@@ -1,6 +1,7 @@
 """NVMe as it lies in registers and memory. Source: NVM Express Base Specification 2.0c.
 
-Registers: section 3.1.3. Submission queue entry: 3.3.3.1. Completion queue entry: 3.3.3.2.
+Registers: section 3.1.3. Submission queue entry: 3.3.3.1. Completion queue entry: 3.3.3.2. Status field:
+3.3.3.2.1. Opcodes: figures 138 (admin) and 346 of the NVM Command Set Specification 1.0c.
 """
 
 from enum import IntEnum
@@ -24,15 +25,30 @@ PRP_LISTS_OFFSET = 20480
 DEVICE_QUEUE_BYTES = PRP_LISTS_OFFSET + DEPTH * PRP_LIST_BYTES
 
 OPCODE_CREATE_SUBMISSION = 0x01
+OPCODE_READ = 0x02
 OPCODE_CREATE_COMPLETION = 0x05
 OPCODE_IDENTIFY = 0x06
-OPCODE_READ = 0x02
 IDENTIFY_NAMESPACE = 0
 IDENTIFY_CONTROLLER = 1
+QUEUE_CONTIGUOUS = 1
+FIRST_NAMESPACE = 1
+
 CC_ENABLE = 1
 CC_ENTRY_SIZES = (6 << 16) | (4 << 20)
 CSTS_READY = 1
 CSTS_FATAL = 2
+ABSENT = 0xFFFFFFFF
+
+CAP_MQES_MASK = 0xFFFF
+CAP_TO_SHIFT = 24
+CAP_DSTRD_SHIFT = 32
+CAP_CSS_NVM_SHIFT = 37
+CAP_MPSMIN_SHIFT = 48
+TIMEOUT_UNIT_MS = 500
+
+IDENTIFY_MDTS = 77
+IDENTIFY_FLBAS = 26
+IDENTIFY_LBA_FORMATS = 128
 
 
 class NvmeStatus(IntEnum):
@@ -51,6 +67,11 @@ class NvmeStatus(IntEnum):
     PAGE_SIZE_NOT_OFFERED = 10
     UNKNOWN_BLOCK_SIZE = 11
     OUT_OF_RANGE = 12
+    REGISTERS_ABSENT = 13
+    COMMAND_SET_NOT_OFFERED = 14
+    NO_NAMESPACE = 15
+    WRONG_COMMAND_ID = 16
+    REGISTERS_TOO_SHORT = 17
 
 
 @mmio

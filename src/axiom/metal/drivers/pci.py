@@ -1,123 +1,192 @@
-"""PCI Express by memory-mapped configuration space (ECAM).
+"""PCI Express by memory-mapped configuration space (ECAM): find a function by class, place its registers.
 
-Finds a function by its class code and gives its first memory BAR an address when firmware has not
-(qboot assigns none). Sources: PCI Express Base Specification 4.0, sections 7.2.2 (ECAM) and 7.5.1
-(type 0 header); PCI Local Bus Specification 3.0, section 6.2.5.1 (sizing); Intel Q35 data sheet, section
-5.1.17 (PCIEXBAR).
+Firmware's own placement is kept; where there is none (qboot places nothing) the first base address register
+gets an address from a window that the caller names. Buses behind bridges are searched when firmware has
+numbered them. Read first: `pci_registers`.
 """
 
-from enum import IntEnum
-
-from axiom.lang import at, fn, mmio, struct, struct_at, u8, u16, u32, u64, unsafe, urange
+from axiom.lang import (
+    Array,
+    Slice,
+    array,
+    fn,
+    static_var,
+    struct,
+    struct_in,
+    u8,
+    u16,
+    u32,
+    u64,
+    urange,
+    zeroed,
+)
 from axiom.metal.arch.ports import in32, out32
+from axiom.metal.drivers.pci_registers import (
+    ABSENT,
+    BAR_64_BIT,
+    BAR_FLAGS,
+    BAR_IS_PORTS,
+    BAR_TYPE_MASK,
+    BUS_BYTES,
+    COMMAND_DECODE,
+    COMMAND_MASTER,
+    COMMAND_MEMORY,
+    COMMAND_NO_INTERRUPT,
+    CONFIG_ADDRESS,
+    CONFIG_DATA,
+    CONFIG_ENABLE,
+    DEVICE_BYTES,
+    FUNCTION_BYTES,
+    HEADER_BRIDGE,
+    HEADER_DEVICE,
+    HEADER_KIND_MASK,
+    HEADER_MANY_FUNCTIONS,
+    HOST_BRIDGE_PCIEXBAR,
+    MAX_BUSES,
+    Q35_ECAM_ADDRESS,
+    Q35_HOST_BRIDGE,
+    BridgeHeader,
+    DeviceHeader,
+    PciStatus,
+)
 
-CONFIG_ADDRESS = 0xCF8
-CONFIG_DATA = 0xCFC
-HOST_BRIDGE_PCIEXBAR = 0x60
-ECAM_ADDRESS = 0xB0000000
-ECAM_BYTES = 256 << 20
-BUS_BYTES = 1 << 20
-WINDOW_ADDRESS = 0xFE800000
-WINDOW_BYTES = 4 << 20
-ABSENT = 0xFFFF
-COMMAND_MEMORY_AND_MASTER = 6
-BAR_64_BIT = 4
+MEMORY_WINDOW_ADDRESS = 0xFE800000
+MEMORY_WINDOW_BYTES = 4 << 20
 
 
-class PciStatus(IntEnum):
-    """How finding a device went."""
+@struct
+class PciState:
+    """The mapped configuration space from bus 0 on, the window for registers, and buses to search."""
 
-    OK = 0
-    NO_ECAM = 1
-    NOT_FOUND = 2
-    NO_MEMORY_BAR = 3
-    WINDOW_FULL = 4
-
-
-@mmio
-class PciFunction:
-    """A type 0 configuration header."""
-
-    VENDOR_ID: u16 = at(0x00)
-    DEVICE_ID: u16 = at(0x02)
-    COMMAND: u16 = at(0x04)
-    CLASS_REVISION: u32 = at(0x08)
-    HEADER_TYPE: u8 = at(0x0E)
-    BAR0: u32 = at(0x10)
-    BAR1: u32 = at(0x14)
+    configuration: Slice[u8]
+    window_next: u64
+    window_end: u64
+    pending: Array[u8] = array(u8, MAX_BUSES)
 
 
 @struct
 class PciDevice:
-    """A function that was found: its configuration space and its registers."""
+    """A function that was found: the offset of its configuration space, and where its registers are."""
 
-    configuration: u64
+    configuration_offset: u64
     registers: u64
     registers_bytes: u64
 
 
-@fn(phase="init")
-def enable_ecam() -> bool:
-    """Turn the memory-mapped configuration space on, where the host bridge is a Q35's."""
-    bridge = u32(0x80000000 | HOST_BRIDGE_PCIEXBAR)
-    out32(u16(CONFIG_ADDRESS), bridge)
-    if in32(u16(CONFIG_DATA)) & 1 == 0:
-        out32(u16(CONFIG_ADDRESS), bridge + 4)
-        out32(u16(CONFIG_DATA), u32(0))
-        out32(u16(CONFIG_ADDRESS), bridge)
-        out32(u16(CONFIG_DATA), u32(ECAM_ADDRESS | 1))
-    out32(u16(CONFIG_ADDRESS), bridge)
-    return in32(u16(CONFIG_DATA)) & 0xFFFFFFFE == ECAM_ADDRESS
+pci = static_var(zeroed(PciState))
 
 
 @fn(phase="init")
-def _function_at(device: u64, function: u64) -> PciFunction:
-    # SAFETY: the whole configuration space of bus 0 is mapped uncached.
-    with unsafe:
-        return struct_at(PciFunction, u64(ECAM_ADDRESS) + (device << 15) + (function << 12))
+def _read_bridge(register: u32) -> u32:
+    out32(u16(CONFIG_ADDRESS), register + CONFIG_ENABLE)
+    return in32(u16(CONFIG_DATA))
+
+
+@fn(phase="init")
+def _write_bridge(register: u32, value: u32) -> None:
+    out32(u16(CONFIG_ADDRESS), register + CONFIG_ENABLE)
+    out32(u16(CONFIG_DATA), value)
+
+
+@fn(phase="init")
+def enable_q35_ecam() -> u64:
+    """Return where a Q35 host bridge maps the configuration space, mapping it when it does not yet.
+
+    Returns 0 for another host bridge. For firmware that has left no MCFG table.
+    """
+    if _read_bridge(u32(0)) != Q35_HOST_BRIDGE:
+        return u64(0)
+    low = _read_bridge(u32(HOST_BRIDGE_PCIEXBAR))
+    if low & 1 != 0:
+        return u64(low & 0xF0000000) + (u64(_read_bridge(u32(HOST_BRIDGE_PCIEXBAR + 4))) << 32)
+    _write_bridge(u32(HOST_BRIDGE_PCIEXBAR + 4), u32(0))
+    _write_bridge(u32(HOST_BRIDGE_PCIEXBAR), u32(Q35_ECAM_ADDRESS | 1))
+    return u64(Q35_ECAM_ADDRESS)
+
+
+@fn(phase="init")
+def start_pci(configuration: Slice[u8], window_address: u64, window_bytes: u64) -> None:
+    """Take the configuration space, mapped uncached from bus 0 on, and a free window of addresses."""
+    pci.configuration = configuration
+    pci.window_next = window_address
+    pci.window_end = window_address + window_bytes
 
 
 @fn(phase="init")
 def find_class(class_code: u32, device: PciDevice) -> PciStatus:
-    """Find the first function on bus 0 with a class code (class, subclass, interface), and enable it.
-
-    Its registers get an address from the window below the local APIC when they have none.
-    """
-    for number in urange(32):
-        for function in urange(8):
-            found = _function_at(number, function)
-            if found.VENDOR_ID != ABSENT and class_code == found.CLASS_REVISION >> 8:
-                device.configuration = u64(ECAM_ADDRESS) + (number << 15) + (function << 12)
-                return _enable(found, device)
-            if function == 0 and (found.VENDOR_ID == ABSENT or found.HEADER_TYPE & 0x80 == 0):
-                break
+    """Find the first function with a class code (class, subclass, interface) and enable it."""
+    if pci.configuration.length < BUS_BYTES:
+        return PciStatus.NO_ECAM
+    n_buses = pci.configuration.length // BUS_BYTES
+    for bus in urange(MAX_BUSES):
+        pci.pending[bus] = 0
+    pci.pending[0] = 1
+    for bus in urange(n_buses):
+        if pci.pending[bus] == 1 and _search_bus(bus, class_code, device):
+            return _enable(device)
     return PciStatus.NOT_FOUND
 
 
 @fn(phase="init")
-def _enable(function: PciFunction, device: PciDevice) -> PciStatus:
-    low = function.BAR0
-    if low & 1 != 0:
+def _search_bus(bus: u64, class_code: u32, device: PciDevice) -> bool:
+    for number in urange(32):
+        for function in urange(8):
+            offset = bus * BUS_BYTES + number * DEVICE_BYTES + function * FUNCTION_BYTES
+            header = struct_in(DeviceHeader, pci.configuration, offset)
+            present = header.VENDOR_ID != ABSENT
+            if present and class_code == header.CLASS_REVISION >> 8:
+                device.configuration_offset = offset
+                return True
+            if present and header.HEADER_TYPE & HEADER_KIND_MASK == HEADER_BRIDGE:
+                _note_bus_behind(bus, offset)
+            if function == 0 and (not present or header.HEADER_TYPE & HEADER_MANY_FUNCTIONS == 0):
+                break
+    return False
+
+
+@fn(phase="init")
+def _note_bus_behind(bus: u64, offset: u64) -> None:
+    """Search the bus behind a bridge too; it has a higher number, as enumeration is depth first."""
+    secondary = u64(struct_in(BridgeHeader, pci.configuration, offset).SECONDARY_BUS)
+    if secondary > bus:
+        pci.pending[secondary] = 1
+
+
+@fn(phase="init")
+def _enable(device: PciDevice) -> PciStatus:
+    """Size and place the first base address register, then let the function decode it and use DMA."""
+    header = struct_in(DeviceHeader, pci.configuration, device.configuration_offset)
+    low = header.BAR0
+    if header.HEADER_TYPE & HEADER_KIND_MASK != HEADER_DEVICE or low & BAR_IS_PORTS != 0:
         return PciStatus.NO_MEMORY_BAR
-    wide = low & 6 == BAR_64_BIT
-    address = u64(low & 0xFFFFFFF0)
+    wide = low & BAR_TYPE_MASK == BAR_64_BIT
+    address = u64(low & ~u32(BAR_FLAGS))
     if wide:
-        address = address | u64(function.BAR1) << 32
-    command = function.COMMAND
-    function.COMMAND = command & 0xFFF8
-    function.BAR0 = u32(0xFFFFFFFF)
-    mask = function.BAR0 & 0xFFFFFFF0
-    if mask == 0:
+        address = address | u64(header.BAR1) << 32
+    command = header.COMMAND & ~u16(COMMAND_DECODE | COMMAND_MASTER)
+    header.COMMAND = command
+    size = _bar_bytes(header, wide)
+    if size == 0:
         return PciStatus.NO_MEMORY_BAR
-    size = u64(~mask) + 1
-    if size > WINDOW_BYTES:
-        return PciStatus.WINDOW_FULL
     if address == 0:
-        address = (u64(WINDOW_ADDRESS) + (size - 1)) & ~(size - 1)
-    function.BAR0 = u32(address & 0xFFFFFFFF)
+        address = (pci.window_next + (size - 1)) & ~(size - 1)
+        if address + size > pci.window_end:
+            return PciStatus.WINDOW_FULL
+        pci.window_next = address + size
+    header.BAR0 = u32(address & 0xFFFFFFFF)
     if wide:
-        function.BAR1 = u32(address >> 32)
-    function.COMMAND = command | COMMAND_MEMORY_AND_MASTER
+        header.BAR1 = u32(address >> 32)
+    header.COMMAND = command | (COMMAND_MEMORY | COMMAND_MASTER | COMMAND_NO_INTERRUPT)
     device.registers = address
     device.registers_bytes = size
     return PciStatus.OK
+
+
+@fn(phase="init")
+def _bar_bytes(header: DeviceHeader, wide: bool) -> u64:
+    """Write ones and see which stick: the size is the lowest that does. 0 for none, or 4 GiB and more."""
+    header.BAR0 = u32(0xFFFFFFFF)
+    if wide:
+        header.BAR1 = u32(0xFFFFFFFF)
+    mask = header.BAR0 & ~u32(BAR_FLAGS)
+    return u64(0) if mask == 0 else u64(~mask) + 1

@@ -28,8 +28,8 @@ class Activations:
 
     residual, normed, projected: d_model. quantised: blocks of `quantise` for the widest matrix. query,
     attended: n_heads * head_dim. key, value: n_kv_heads * head_dim. cosines, sines: head_dim.
-    scores: n_context of one head. gate, up: d_ffn. logits: n_vocab. draw_weights: i32 per token of the
-    vocabulary. tokens: u32 per position, the prompt.
+    scores: n_context, and sums: head_dim, for each query head of one KV head. gate, up: d_ffn.
+    logits: n_vocab. draw_weights: i32 per token of the vocabulary. tokens: u32 per position, the prompt.
     """
 
     residual: Buffer
@@ -43,6 +43,7 @@ class Activations:
     cosines: Buffer
     sines: Buffer
     scores: Buffer
+    sums: Buffer
     gate: Buffer
     up: Buffer
     logits: Buffer
@@ -60,6 +61,7 @@ def plan_activations(spec: EngineSpec) -> Activations:
     """Lay the buffers out one after the other."""
     shape = spec.shape
     widest = max(t.columns for t in spec.tensors if t.kind == "matrix")
+    queries = shape.n_heads // shape.n_kv_heads
     at = 0
 
     def place(n_bytes: int) -> Buffer:
@@ -83,7 +85,8 @@ def plan_activations(spec: EngineSpec) -> Activations:
         attended=numbers(shape.n_heads * shape.head_dim),
         cosines=numbers(shape.head_dim),
         sines=numbers(shape.head_dim),
-        scores=numbers(spec.n_context),
+        scores=numbers(queries * round_up(spec.n_context, 16)),
+        sums=numbers(queries * round_up(shape.head_dim, 16)),
         gate=numbers(shape.d_ffn),
         up=numbers(shape.d_ffn),
         logits=numbers(shape.n_vocab),

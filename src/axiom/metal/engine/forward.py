@@ -66,9 +66,10 @@ def make_execute(spec: EngineSpec, schedule: Schedule) -> Callable[[EngineState,
     shape, at, cache = spec.shape, plan_activations(spec), plan_kv_cache(spec)
     matrices = tuple(enumerate(schedule.matrices))
     embedding = schedule.matrices[schedule.operations[0].matrix]
-    heads_per_kv_head = shape.n_heads // shape.n_kv_heads
+    n_queries = shape.n_heads // shape.n_kv_heads
     is_quantised = any(matrix.quantised for matrix in schedule.matrices)
     head_dim, n_heads, n_kv_heads = shape.head_dim, shape.n_heads, shape.n_kv_heads
+    shared_dim = n_queries * head_dim
     padded_model = round_up(shape.d_model, 16)
     padded_frequencies = round_up(head_dim // 2, 8)
 
@@ -115,16 +116,18 @@ def make_execute(spec: EngineSpec, schedule: Schedule) -> Callable[[EngineState,
         query = buffer_floats(state, at.query)
         attended = buffer_floats(state, at.attended)
         scores = buffer_floats(state, at.scores)
+        sums = buffer_floats(state, at.sums)
         n_positions = u64(state.position) + 1
-        for head in urange(n_heads):
-            kv_head = head // heads_per_kv_head
+        for head in urange(n_kv_heads):
             attend(
-                query.part(head * head_dim, head_dim),
-                run.part(kv_head * cache.key_count, cache.key_count),
-                run.part(kv_head * cache.value_count + cache.layer_values_at, cache.value_count),
+                query.part(head * shared_dim, shared_dim),
+                run.part(head * cache.key_count, cache.key_count),
+                run.part(head * cache.value_count + cache.layer_values_at, cache.value_count),
                 scores,
-                attended.part(head * head_dim, head_dim),
+                sums,
+                attended.part(head * shared_dim, shared_dim),
                 n_positions,
+                n_queries,
                 head_dim,
             )
 

@@ -7,18 +7,34 @@ and tables, and from `seal` on the page tables themselves, are out of ring 3's r
 volume 3, section 4.5 and table 4-20 (page-table entries).
 """
 
+from collections.abc import Iterable
+
 from axiom.abi.boot import (
     GIANT_PAGE_BYTES,
     HUGE_PAGE_BYTES,
+    IMAGE_ADDRESS,
     PAGE_BYTES,
     PERMIT_EXECUTE,
     PERMIT_READ,
     PERMIT_WRITE,
     RegionKind,
-    RegionRecord,
     RegionTable,
 )
-from axiom.lang import Slice, address_of, fn, panic, static_var, struct, u32, u64, urange, zeroed
+from axiom.lang import (
+    Slice,
+    fill_zero,
+    fn,
+    panic,
+    slice_at,
+    static_var,
+    struct,
+    symbol_address,
+    u32,
+    u64,
+    unsafe,
+    urange,
+    zeroed,
+)
 from axiom.metal.arch.gates import load_page_tables, processor_leaf
 from axiom.metal.arch.processor import probe_read
 
@@ -35,9 +51,10 @@ PROBE_ADDRESS = 0x7F_C000_0000
 
 @struct
 class AddressMap:
-    """The tables being built: their memory, how many pages of it are taken, and the page sizes."""
+    """The tables being built: their memory, where it lies, how many pages of it are taken."""
 
     tables: Slice[u64]
+    base: u64
     used_pages: u64
     giant_pages: bool
 
@@ -45,18 +62,60 @@ class AddressMap:
 address_map = static_var(zeroed(AddressMap))
 
 
+def page_table_bytes(requests: Iterable[tuple[int, int]], n_device_ranges: int) -> int:
+    """Return how much memory tables for these (align, bytes) regions can need at most. Host only."""
+    pages = 2
+    for align, length in requests:
+        pages += length // GIANT_PAGE_BYTES + 2
+        if align % HUGE_PAGE_BYTES != 0 or length % HUGE_PAGE_BYTES != 0:
+            pages += length // HUGE_PAGE_BYTES + 2
+    return PAGE_BYTES * (pages + 4 * n_device_ranges)
+
+
 @fn(phase="init")
-def start_address_map(tables: Slice[u64]) -> None:
-    """Take the first page of `tables`, which is zeroed and 4 KiB aligned, as the root."""
+def start_address_map(address: u64, bytes: u64) -> None:
+    """Build in these whole pages of memory from now on, and find out about 1 GiB pages.
+
+    Entry's own tables must still be loaded.
+    """
+    # SAFETY: the plan gave this region to page tables.
+    with unsafe:
+        tables = slice_at(u64, address, bytes // 8)
+    begin_tables(tables, address)
+    address_map.giant_pages = giant_pages_work()
+
+
+@fn(phase="init")
+def begin_tables(tables: Slice[u64], base: u64) -> None:
+    """Start with an empty root in the first page of `tables`, whose address will be `base`."""
+    fill_zero(tables)
     address_map.tables = tables
+    address_map.base = base
     address_map.used_pages = u64(1)
+    address_map.giant_pages = False
+
+
+@fn(phase="init")
+def giant_pages_work() -> bool:
+    """Read through a 1 GiB page, mapped for the try at the end of the tables that entry made."""
     leaf = processor_leaf(u32(0x80000001), u32(0))
-    address_map.giant_pages = leaf.edx >> 26 & 1 == 1
+    if leaf.edx >> 26 & 1 == 0:
+        return False
+    # SAFETY: entry's tables are in use and writable; the entry is empty before and after.
+    with unsafe:
+        pointers = slice_at(u64, symbol_address("axiom_boot_pdpt"), ENTRIES)
+        root = symbol_address("axiom_boot_pml4")
+    pointers[ENTRIES - 1] = u64(PRESENT | USER | LARGE | NO_EXECUTE)
+    load_page_tables(root)
+    works = probe_read(u64(PROBE_ADDRESS + IMAGE_ADDRESS))
+    pointers[ENTRIES - 1] = u64(0)
+    load_page_tables(root)
+    return works
 
 
 @fn
 def _table_address(page: u64) -> u64:
-    return address_of(address_map.tables) + page * PAGE_BYTES
+    return address_map.base + page * PAGE_BYTES
 
 
 @fn(phase="init")
@@ -65,7 +124,8 @@ def _next_table(table: u64, index: u64) -> u64:
     slot = table * ENTRIES + index
     entry = address_map.tables[slot]
     if entry & PRESENT != 0:
-        return ((entry & ADDRESS_BITS) - _table_address(u64(0))) // PAGE_BYTES
+        assert entry & LARGE == 0, "two ranges share a page"
+        return ((entry & ADDRESS_BITS) - address_map.base) // PAGE_BYTES
     page = address_map.used_pages
     if (page + 1) * ENTRIES > address_map.tables.length:
         panic("the page-table region is full")
@@ -112,13 +172,13 @@ def map_range(address: u64, bytes: u64, flags: u64) -> u64:
 
 @fn
 def permissions_of(kind: RegionKind) -> u32:
-    """Return what ring 3 may do with a region; 0 for guards and for what belongs to ring 0."""
+    """Return what may be done with a region: by ring 0 with its own, else by ring 3; 0 for guards."""
     match kind:
-        case RegionKind.IMAGE_CODE:
+        case RegionKind.IMAGE_CODE | RegionKind.RING0_CODE:
             return u32(PERMIT_READ | PERMIT_EXECUTE)
         case RegionKind.IMAGE_RODATA:
             return u32(PERMIT_READ)
-        case RegionKind.GUARD_BELOW | RegionKind.GUARD_ABOVE | RegionKind.RING0:
+        case RegionKind.GUARD_BELOW | RegionKind.GUARD_ABOVE:
             return u32(0)
         case _:
             return u32(PERMIT_READ | PERMIT_WRITE)
@@ -126,13 +186,13 @@ def permissions_of(kind: RegionKind) -> u32:
 
 @fn
 def _flags_of(kind: RegionKind, permissions: u32) -> u64:
-    flags = u64(PRESENT | USER)
+    flags = u64(PRESENT)
+    if kind != RegionKind.RING0_CODE and kind != RegionKind.RING0_DATA:
+        flags = flags | USER
     if permissions & PERMIT_WRITE != 0:
         flags = flags | WRITABLE
     if permissions & PERMIT_EXECUTE == 0:
         flags = flags | NO_EXECUTE
-    if kind == RegionKind.RING0:
-        flags = u64(PRESENT | WRITABLE)
     return flags
 
 
@@ -142,8 +202,7 @@ def map_regions(table: RegionTable) -> None:
     for i in urange(table.count):
         record = table.records[i]
         record.permissions = permissions_of(record.kind)
-        guard = record.kind == RegionKind.GUARD_BELOW or record.kind == RegionKind.GUARD_ABOVE
-        if not guard:
+        if record.permissions != 0:
             flags = _flags_of(record.kind, record.permissions)
             record.page_bytes = map_range(record.address, record.bytes, flags)
 
@@ -154,32 +213,13 @@ def map_device(address: u64, bytes: u64) -> None:
     map_range(address, bytes, u64(PRESENT | WRITABLE | USER | UNCACHED | NO_EXECUTE))
 
 
-@fn(phase="init")
-def choose_page_sizes(backing: u64) -> None:
-    """Find out whether 1 GiB pages really work, by reading through one with the new tables loaded.
-
-    `backing` is the address of readable memory; the page that covers it is mapped far away for
-    the try and unmapped again.
-    """
-    if not address_map.giant_pages:
-        return
-    giant = backing - backing % GIANT_PAGE_BYTES
-    table = _next_table(u64(0), u64(PROBE_ADDRESS >> 39 & 511))
-    slot = table * ENTRIES + (PROBE_ADDRESS >> 30 & 511)
-    address_map.tables[slot] = giant | (PRESENT | USER | LARGE) | NO_EXECUTE
-    activate()
-    address_map.giant_pages = probe_read(u64(PROBE_ADDRESS) + backing % GIANT_PAGE_BYTES)
-    address_map.tables[slot] = u64(0)
-    activate()
-
-
 @fn
 def activate() -> None:
     """Use the tables."""
-    load_page_tables(_table_address(u64(0)))
+    load_page_tables(address_map.base)
 
 
-@fn
+@fn(phase="init")
 def _change(address: u64, bytes: u64, clear: u64) -> None:
     """Clear flag bits in the entries of a mapped range, whatever their page size."""
     at = address
@@ -197,18 +237,21 @@ def _change(address: u64, bytes: u64, clear: u64) -> None:
                 at += u64(1) << (12 + 9 * (depth - 1))
                 done = True
             else:
-                table = ((entry & ADDRESS_BITS) - _table_address(u64(0))) // PAGE_BYTES
+                table = ((entry & ADDRESS_BITS) - address_map.base) // PAGE_BYTES
                 depth -= 1
 
 
-@fn
-def make_read_only(record: RegionRecord) -> None:
-    """Take away the permission to write to a region; takes effect with `activate`."""
-    _change(record.address, record.bytes, u64(WRITABLE))
-    record.permissions = u32(PERMIT_READ)
+@fn(phase="init")
+def make_read_only(table: RegionTable, kind: RegionKind) -> None:
+    """Take away the permission to write to a kind of region; takes effect with `activate`."""
+    for i in urange(table.count):
+        record = table.records[i]
+        if record.kind == kind:
+            record.permissions = u32(PERMIT_READ)
+            _change(record.address, record.bytes, u64(WRITABLE))
 
 
-@fn
+@fn(phase="init")
 def seal_address_map(table: RegionTable) -> None:
     """Put the page tables out of ring 3's reach, and use the map so. Nothing changes it after this."""
     for i in urange(table.count):

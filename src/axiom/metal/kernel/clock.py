@@ -5,12 +5,15 @@ the processor (leaf 0x15), else it is measured against the HPET (IA-PC HPET spec
 section 2.3): its period in femtoseconds stands in the upper half of the first register.
 """
 
-from axiom.lang import at, fn, mmio, static_var, struct, struct_at, u32, u64, unsafe, zeroed
+from axiom.lang import at, fn, mmio, static_var, struct, struct_at, u32, u64, unsafe, urange, zeroed
 from axiom.metal.arch.gates import processor_leaf
 from axiom.metal.arch.processor import pause, read_cycles
 
 HPET_ADDRESS = 0xFED00000
-MEASURE_FEMTOSECONDS = 5_000_000_000_000
+MEASURE_FEMTOSECONDS = 10_000_000_000_000
+LONGEST_PERIOD_FEMTOSECONDS = 100_000_000
+SAMPLE_TRIES = 8
+GIVE_UP_CYCLES = 40_000_000_000
 
 
 @struct
@@ -21,6 +24,15 @@ class ClockState:
 
 
 clock = static_var(zeroed(ClockState))
+
+
+@struct
+class ClockSample:
+    """The HPET's count and the time-stamp counter at one moment, known to half of `width` cycles."""
+
+    count: u64
+    cycles: u64
+    width: u64
 
 
 @mmio
@@ -65,28 +77,43 @@ def start_clock() -> bool:
         if ratio.eax != 0 and ratio.ebx != 0 and ratio.ecx != 0:
             clock.tsc_hz = u64(ratio.ecx) * u64(ratio.ebx) // u64(ratio.eax)
             return True
-    return _measure()
+    return measure_clock()
 
 
 @fn(phase="init")
-def _measure() -> bool:
+def _sample(hpet: HpetRegisters) -> ClockSample:
+    """Read both counters at the same time: the tightest of a few tries around a slow register read."""
+    best = ClockSample(count=u64(0), cycles=u64(0), width=~u64(0))
+    for _ in urange(SAMPLE_TRIES):
+        before = read_cycles()
+        count = hpet.MAIN_COUNTER
+        width = read_cycles() - before
+        if width < best.width:
+            best.count = count
+            best.cycles = before + width // 2
+            best.width = width
+    return best
+
+
+@fn(phase="init")
+def measure_clock() -> bool:
+    """Measure against the HPET; False when there is none, or it does not count."""
     # SAFETY: the HPET's page is mapped uncached, or reads as ones where there is none.
     with unsafe:
         hpet = struct_at(HpetRegisters, u64(HPET_ADDRESS))
     period = hpet.CAPABILITIES >> 32
-    if period == 0 or period > 100_000_000:
+    if period == 0 or period > LONGEST_PERIOD_FEMTOSECONDS:
         return False
     hpet.CONFIGURATION = hpet.CONFIGURATION | 1
-    first_count = hpet.MAIN_COUNTER
-    first = read_cycles()
+    first = _sample(hpet)
     wanted = u64(MEASURE_FEMTOSECONDS) // period
-    count = first_count
-    while count - first_count < wanted:
+    count = first.count
+    while count - first.count < wanted:
         pause()
         count = hpet.MAIN_COUNTER
-        if count < first_count or read_cycles() - first > 40_000_000_000:
+        if count < first.count or read_cycles() - first.cycles > GIVE_UP_CYCLES:
             return False
-    cycles = read_cycles() - first
-    nanoseconds = (count - first_count) * period // 1_000_000
-    clock.tsc_hz = cycles * 1_000_000 // nanoseconds * 1000
+    last = _sample(hpet)
+    nanoseconds = (last.count - first.count) * period // 1_000_000
+    clock.tsc_hz = (last.cycles - first.cycles) * 1_000_000 // nanoseconds * 1000
     return True

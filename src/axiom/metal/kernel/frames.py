@@ -6,7 +6,7 @@ before anything boots. After `seal` nothing can be allocated; an attempt is coun
 
 from enum import IntEnum
 
-from axiom.abi.boot import MAX_REGIONS, PAGE_BYTES, RegionRecord, RegionRequest, RegionTable
+from axiom.abi.boot import MAX_REGIONS, PAGE_BYTES, RegionKind, RegionRecord, RegionRequest, RegionTable
 from axiom.lang import Array, Slice, array, fn, panic, static_var, struct, u32, u64, urange, zeroed
 from axiom.metal.arch.processor import read_cycles
 
@@ -73,6 +73,21 @@ def find_room(memory: MemoryMap, start: u64, align: u64, bytes: u64) -> u64:
 
 
 @fn
+def add_region(table: RegionTable, kind: RegionKind, address: u64, bytes: u64) -> bool:
+    """Append a region that is not mapped yet; False when the table is full."""
+    if table.count >= MAX_REGIONS:
+        return False
+    record = table.records[table.count]
+    record.kind = kind
+    record.permissions = u32(0)
+    record.address = address
+    record.bytes = bytes
+    record.page_bytes = u64(0)
+    table.count += 1
+    return True
+
+
+@fn
 def carve(
     memory: MemoryMap, image_end: u64, requests: Slice[RegionRequest], table: RegionTable
 ) -> CarveStatus:
@@ -80,18 +95,11 @@ def carve(
     cursor = align_up(image_end, u64(PAGE_BYTES))
     for i in urange(requests.length):
         request = requests[i]
-        if table.count >= MAX_REGIONS:
-            return CarveStatus.TOO_MANY_REGIONS
         place = find_room(memory, cursor, request.align, request.bytes)
         if place == 0:
             return CarveStatus.OUT_OF_MEMORY
-        record = table.records[table.count]
-        record.kind = request.kind
-        record.permissions = u32(0)
-        record.address = place
-        record.bytes = request.bytes
-        record.page_bytes = u64(0)
-        table.count += 1
+        if not add_region(table, request.kind, place, request.bytes):
+            return CarveStatus.TOO_MANY_REGIONS
         cursor = place + request.bytes
     return CarveStatus.OK
 
@@ -121,9 +129,9 @@ def seal() -> None:
 
 
 @fn
-def region(table: RegionTable, kind: u32) -> RegionRecord:
+def region(table: RegionTable, kind: RegionKind) -> RegionRecord:
     """Return a copy of the record of the region of a kind; its length is 0 when there is none."""
     for i in urange(table.count):
-        if u32(table.records[i].kind) == kind:
+        if table.records[i].kind == kind:
             return table.records[i]
     return zeroed(RegionRecord)

@@ -12,30 +12,40 @@ from axiom.abi.crash import (
     CRASH_MAGIC,
     MAX_FRAMES,
     MESSAGE_BYTES,
+    N_REGISTERS,
+    REGISTER_NAMES,
     CrashKind,
     CrashRecord,
 )
 from axiom.lang import (
     Slice,
+    address_of,
+    bytes_of,
+    fill_zero,
     fn,
     slice_at,
+    static,
     static_var,
     struct,
     struct_at,
     u8,
+    u16,
     u32,
     u64,
     unsafe,
     urange,
+    utf8,
+    wrapping_add,
     write_to,
     zeroed,
 )
+from axiom.metal.arch.exception_frame import RBP, ExceptionFrame
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import frame_pointer
-from axiom.metal.arch.vectors import FRAME_WORDS, WATCHDOG_VECTOR
+from axiom.metal.arch.statistics import beat
+from axiom.metal.arch.uart import COM1, uart_write
+from axiom.metal.arch.vectors import WATCHDOG_VECTOR
 from axiom.metal.kernel.log import log
-
-RECORD_REGISTERS = 15
 
 
 @struct
@@ -64,7 +74,11 @@ def set_crash_place(record_address: u64, stack_low: u64, stack_high: u64) -> Non
 
 @fn
 def _record() -> u64:
-    return crash_state.record_address
+    if crash_state.record_address != 0:
+        return crash_state.record_address
+    # SAFETY: only the address is taken.
+    with unsafe:
+        return address_of(_early_record)
 
 
 @fn
@@ -91,6 +105,7 @@ def _walk(record: CrashRecord, base: u64, first: u64) -> None:
 @fn
 def _print(record: CrashRecord) -> None:
     log.used = u64(0)
+    log.end()
     write_to(log, f"{CRASH_BEGIN}")
     log.end()
     write_to(log, f"kind {record.kind:x} {record.reason:x} {record.first:x} {record.second:x}")
@@ -102,9 +117,10 @@ def _print(record: CrashRecord) -> None:
     for i in urange(record.n_frames):
         write_to(log, f"frame {record.frames[i]:x}")
         log.end()
-    for i in urange(u64(RECORD_REGISTERS)):
-        write_to(log, f"register {record.registers[i]:x}")
-        log.end()
+    if record.kind != CrashKind.PANIC:
+        for number in static(range(N_REGISTERS)):
+            write_to(log, f"register {REGISTER_NAMES[number]} {record.registers[number]:x}")
+            log.end()
     log.text("message ")
     log.bytes(record.message.all.part(0, record.message_bytes))
     log.end()
@@ -116,7 +132,7 @@ def _print(record: CrashRecord) -> None:
 def _leave(record: CrashRecord) -> None:
     record.magic = u64(CRASH_MAGIC)
     _print(record)
-    power_off(u8(int(ExitCode.CRASH)))
+    power_off(ExitCode.CRASH)
 
 
 @fn
@@ -137,52 +153,44 @@ def _fill_panic(record: CrashRecord, reason: u32, first: u64, second: u64, messa
 def panic_handler(reason: u32, first: u64, second: u64, message_address: u64, message_bytes: u64) -> None:
     """Report a panic and leave; called by every check that fails. Never returns."""
     if crash_state.reporting:
-        power_off(u8(int(ExitCode.CRASH)))
+        uart_write(u16(COM1), utf8("\r\naxiom: a panic while reporting a crash\r\n"))
+        power_off(ExitCode.CRASH)
     crash_state.reporting = True
-    base = frame_pointer()
-    # SAFETY: the message is a literal of the image; the frame is our own caller's.
+    beat()
+    # SAFETY: the message is a literal of the image; the frame is our own; the page was given to crash
+    # records by the plan, or is the static one.
     with unsafe:
         message = slice_at(u8, message_address, message_bytes)
-        own = slice_at(u64, base, 2)
-    if _record() == 0:
-        _fill_panic(_early_record, reason, first, second, message)
-        _walk(_early_record, own[0], own[1])
-        _leave(_early_record)
-        return
-    # SAFETY: the page was given to crash records by the plan.
-    with unsafe:
+        own = slice_at(u64, frame_pointer(), 2)
         record = struct_at(CrashRecord, _record())
+    fill_zero(bytes_of(record))
     _fill_panic(record, reason, first, second, message)
     _walk(record, own[0], own[1])
     _leave(record)
 
 
 @fn
-def _fill_exception(record: CrashRecord, frame: Slice[u64]) -> None:
-    record.kind = CrashKind.STALLED if frame[0] == WATCHDOG_VECTOR else CrashKind.EXCEPTION
-    record.vector = frame[0]
-    record.error_code = frame[1]
-    record.instruction = frame[2]
-    record.stack_pointer = frame[5]
-    record.fault_address = frame[7]
-    for i in urange(u64(RECORD_REGISTERS)):
-        record.registers[i] = frame[8 + i]
-    _walk(record, frame[14], frame[2] + 1)
+def _fill_exception(record: CrashRecord, frame: ExceptionFrame) -> None:
+    record.kind = CrashKind.STALLED if frame.vector == WATCHDOG_VECTOR else CrashKind.EXCEPTION
+    record.vector = frame.vector
+    record.error_code = frame.error_code
+    record.instruction = frame.instruction
+    record.stack_pointer = frame.stack_pointer
+    record.fault_address = frame.fault_address
+    for i in urange(N_REGISTERS):
+        record.registers[i] = frame.registers[i]
 
 
 @fn(export="axiom_exception", inline="never")
 def exception_handler(frame_address: u64) -> None:
     """Report an exception, or a stalled scheduler, and leave. Never returns."""
     crash_state.reporting = True
-    # SAFETY: the stubs filled the frame; the page was given to crash records by the plan.
+    # SAFETY: the stubs filled the frame; the page was given to crash records by the plan, or is the
+    # static one.
     with unsafe:
-        frame = slice_at(u64, frame_address, FRAME_WORDS)
-    if _record() == 0:
-        _fill_exception(_early_record, frame)
-        _leave(_early_record)
-        return
-    # SAFETY: as above.
-    with unsafe:
+        frame = struct_at(ExceptionFrame, frame_address)
         record = struct_at(CrashRecord, _record())
+    fill_zero(bytes_of(record))
     _fill_exception(record, frame)
+    _walk(record, frame.registers[RBP], wrapping_add(frame.instruction, u64(1)))
     _leave(record)

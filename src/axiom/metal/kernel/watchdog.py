@@ -10,7 +10,7 @@ from axiom.metal.arch.gates import disable_interrupts, enable_interrupts
 from axiom.metal.arch.ports import out8
 from axiom.metal.arch.processor import pause
 from axiom.metal.arch.statistics import beat
-from axiom.metal.arch.vectors import WATCHDOG_VECTOR
+from axiom.metal.arch.vectors import SPURIOUS_VECTOR, WATCHDOG_VECTOR
 from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
 
 LOCAL_APIC_ADDRESS = 0xFEE00000
@@ -18,7 +18,6 @@ TICKS_PER_SECOND = 10
 PERIODIC = 1 << 17
 MASKED = 1 << 16
 DIVIDE_BY_16 = 3
-SPURIOUS_VECTOR = 63
 CALIBRATION_MS = 5
 
 

@@ -7,6 +7,7 @@ from axiom.lang import (
     fn,
     i32,
     lane_numbers,
+    maximum,
     reduce_max,
     select,
     splat,
@@ -31,9 +32,8 @@ def argmax(x: Slice[f32]) -> u32:
     where = lane_numbers(i32, 16)
     for i in urange(u64(0), whole, 16):
         here = vload(x, i, 16)
-        better = here > best
-        best = select(better, here, best)
-        where = select(better, lane_numbers(i32, 16) + splat(i32, 16, i32(i)), where)
+        where = select(here > best, lane_numbers(i32, 16) + splat(i32, 16, i32(i)), where)
+        best = maximum(here, best)
     largest = reduce_max(best)
     # The lowest index is the largest negated one; lanes that hold less take no part.
     candidates = select(equal(best, splat(f32, 16, largest)), -where, splat(i32, 16, LOWEST_I32))

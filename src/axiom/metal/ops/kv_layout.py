@@ -55,6 +55,5 @@ def store_value(
         vstore(row, i, convert(element, vload(value, i, 16)))
     if head_dim % 16 != 0:
         last = vload(value, head_dim // 16 * 16, 16)
-        inside = lane_numbers(i32, 16) < head_dim % 16
-        kept = select(inside, last, splat(f32, 16, 0.0))
+        kept = select(lane_numbers(i32, 16) < head_dim % 16, last, splat(f32, 16, 0.0))
         vstore(row, head_dim // 16 * 16, convert(element, kept))

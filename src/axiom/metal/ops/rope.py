@@ -36,13 +36,13 @@ def rope_tables(frequencies: Slice[f64], position: u64, cosines: Slice[f32], sin
     as many numbers. The angle is the f64 product, sine and cosine are rounded once to f32.
     """
     at = splat(f64, 8, f64(position))
-    first_of_pair = equal(lane_numbers(i32, 16) & 1, splat(i32, 16, 0))
+    odd = lane_numbers(i32, 16) & 1
     for i in urange(0, frequencies.length, 8):
         angles = vload(frequencies, i, 8) * at
         c = shuffle(convert(f32, cosine(angles)), TWICE)
         s = shuffle(convert(f32, sine(angles)), TWICE)
         vstore(cosines, i * 2, c)
-        vstore(sines, i * 2, select(first_of_pair, -s, s))
+        vstore(sines, i * 2, select(equal(odd, splat(i32, 16, 0)), -s, s))
 
 
 @fn

@@ -32,8 +32,8 @@ def store_for(kind: str, head_dim: int) -> Any:
 
 
 @cache
-def attend_for(kind: str, head_dim: int) -> Any:
-    """Return the op specialised for one head size."""
+def attend_for(kind: str, n_queries: int, head_dim: int) -> Any:
+    """Return the op specialised for one head size and number of queries."""
     element = ELEMENTS[kind]
 
     @fn
@@ -42,12 +42,13 @@ def attend_for(kind: str, head_dim: int) -> Any:
         keys: Slice[u8],
         values: Slice[u8],
         scores: Slice[f32],
+        sums: Slice[f32],
         out: Slice[f32],
         n_positions: u64,
     ) -> None:
         k = reinterpret(element, keys)
         v = reinterpret(element, values)
-        attend(query, k, v, scores, out, n_positions, head_dim)
+        attend(query, k, v, scores, sums, out, n_positions, n_queries, head_dim)
 
     return specialised
 
@@ -55,13 +56,14 @@ def attend_for(kind: str, head_dim: int) -> Any:
 class Case:
     """Random keys and values of one head, stored in a cache that was full of NaN."""
 
-    def __init__(self, kind: str, head_dim: int, n_context: int) -> None:
+    def __init__(self, kind: str, head_dim: int, n_context: int, n_queries: int = 1) -> None:
         random = np.random.default_rng(head_dim)
         self.kind, self.head_dim, self.n_context = kind, head_dim, n_context
+        self.n_queries = n_queries
         self.keys, self.values = (
             random.normal(size=(n_context, head_dim)).astype(np.float32) for _ in range(2)
         )
-        self.query = random.normal(size=head_dim).astype(np.float32) * 3
+        self.query = random.normal(size=(n_queries, head_dim)).astype(np.float32) * 3
         size = np.dtype(DTYPES[kind]).itemsize
         self.key_bytes = np.full(key_count(n_context, head_dim) * size, 0xFF, np.uint8)
         self.value_bytes = np.full(value_count(n_context, head_dim) * size, 0xFF, np.uint8)
@@ -74,30 +76,32 @@ class Case:
             run_checked(target, function, self.key_bytes, self.value_bytes, t, self.keys[t].copy(), value)
 
     def attend(self, target: str, n_positions: int) -> np.ndarray:
-        scores = np.full(-(-self.n_context // 16) * 16, np.nan, np.float32)
-        out = np.full(self.head_dim + 16, 7.0, np.float32)
-        view = out[: self.head_dim]
-        function = attend_for(self.kind, self.head_dim)
+        padded = -(-self.n_context // 16) * 16
+        scores = np.full(self.n_queries * padded, np.nan, np.float32)
+        sums = np.full(self.n_queries * -(-self.head_dim // 16) * 16, np.nan, np.float32)
+        count = self.n_queries * self.head_dim
+        out = np.full(count + 16, 7.0, np.float32)
+        function = attend_for(self.kind, self.n_queries, self.head_dim)
         cache_bytes = (self.key_bytes, self.value_bytes)
-        run_checked(target, function, self.query, *cache_bytes, scores, view, n_positions)
-        assert out[self.head_dim :].tolist() == [7.0] * 16
-        return view
+        run_checked(target, function, self.query, *cache_bytes, scores, sums, out[:count], n_positions)
+        assert out[count:].tolist() == [7.0] * 16
+        return out[:count].reshape(self.n_queries, self.head_dim)
 
     def expected(self, n_positions: int) -> np.ndarray:
         dtype = DTYPES[self.kind]
         k, v = (a[:n_positions].astype(dtype).astype(np.float64) for a in (self.keys, self.values))
-        scores = k @ self.query.astype(np.float64) / np.sqrt(self.head_dim)
-        weights = np.exp(scores - scores.max())
-        return weights @ v / weights.sum()
+        scores = self.query.astype(np.float64) @ k.T / np.sqrt(self.head_dim)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return weights @ v / weights.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", ["f32", "f16"])
 @pytest.mark.parametrize("head_dim", [2, 6, 8, 32, 38, 64, 128])
 def test_it_attends_to_just_the_stored_positions(target: str, kind: str, head_dim: int) -> None:
-    case = Case(kind, head_dim, 21)
-    case.store(target, 21)
-    for n_positions in (1, 2, 3, 4, 7, 16, 17, 21):
+    case = Case(kind, head_dim, 37, n_queries=3)
+    case.store(target, 37)
+    for n_positions in (1, 2, 3, 4, 7, 16, 17, 37):
         out = case.attend(target, n_positions)
         assert np.abs(out - case.expected(n_positions)).max() < 2e-6
 
@@ -113,9 +117,21 @@ def test_what_lies_behind_the_last_position_does_not_matter(target: str) -> None
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_score_far_above_the_others_takes_all(target: str) -> None:
     case = Case("f32", 32, 20)
-    case.keys[13] = case.query * 1000
+    case.keys[13] = case.query[0] * 1000
     case.store(target, 20)
-    assert np.abs(case.attend(target, 20) - case.values[13]).max() < 1e-6
+    assert np.abs(case.attend(target, 20)[0] - case.values[13]).max() < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_query_gets_the_same_bits_alone_and_among_others(target: str) -> None:
+    together = Case("f32", 32, 40, n_queries=4)
+    together.store(target, 40)
+    whole = together.attend(target, 35)
+    alone = Case("f32", 32, 40)
+    alone.key_bytes, alone.value_bytes = together.key_bytes, together.value_bytes
+    for number, query in enumerate(together.query):
+        alone.query = query.reshape(1, -1).copy()
+        assert alone.attend(target, 35).tobytes() == whole[number].tobytes()
 
 
 def test_keys_lie_sixteen_positions_side_by_side() -> None:

@@ -1,0 +1,185 @@
+"""What the kernel reports, as typed values.
+
+Times are cycles of the kernel's time-stamp counter; `BootEvent.tsc_hz` says how many make a second.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axiom.abi.boot import BootFailure, BootReport, BootStage, Counters, RegionKind
+from axiom.abi.link import (
+    DoneMessage,
+    DoneReason,
+    ErrorCode,
+    ErrorMessage,
+    LogitsMessage,
+    MessageType,
+    TokenMessage,
+)
+from axiom.host.errors import MachineError
+from axiom.host.machine.frames import Frame
+from axiom.host.machine.wire import Record
+from axiom.lang import Panic, size_of, view_of
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of physical memory as the kernel mapped it."""
+
+    kind: RegionKind
+    permissions: int
+    address: int
+    bytes: int
+    page_bytes: int
+
+
+@dataclass(frozen=True)
+class BootEvent:
+    """The kernel is ready, or has refused to start. `stage_cycles` has one entry per BootStage."""
+
+    failure: BootFailure
+    failure_detail: int
+    tsc_hz: int
+    load_bytes: int
+    load_cycles: int
+    vector_bytes: int
+    giant_pages: bool
+    stage_cycles: dict[BootStage, int]
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One sampled token; `index` counts from 0 in its sequence."""
+
+    sequence_id: int
+    index: int
+    token: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class LogitsEvent:
+    """The logits from `first` on, out of which token `index` was sampled."""
+
+    sequence_id: int
+    index: int
+    first: int
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DoneEvent:
+    """A sequence has ended. logits_digest: CRC-32C over the logits of every sampled step."""
+
+    sequence_id: int
+    reason: DoneReason
+    n_generated: int
+    logits_digest: int
+    start_cycles: int
+    first_token_cycles: int
+    end_cycles: int
+
+
+@dataclass(frozen=True)
+class CountersEvent:
+    """Everything that ever interrupted the kernel, by the names of abi.boot.Counters."""
+
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ErrorEvent:
+    """The kernel did not do as asked."""
+
+    code: ErrorCode
+    sequence_id: int
+    detail: int
+
+
+Event = BootEvent | TokenEvent | LogitsEvent | DoneEvent | CountersEvent | ErrorEvent
+
+
+_TOKEN = Record(TokenMessage)
+_LOGITS = Record(LogitsMessage)
+_DONE = Record(DoneMessage)
+_ERROR = Record(ErrorMessage)
+_COUNTERS = Record(Counters)
+
+
+def _boot(payload: bytes) -> Event:
+    if len(payload) < size_of(BootReport):
+        raise ValueError(f"{len(payload)} bytes")
+    report = view_of(BootReport, bytearray(payload))
+    records = [report.regions.records[i] for i in range(int(report.regions.count))]
+    return BootEvent(
+        failure=BootFailure(report.failure),
+        failure_detail=int(report.failure_detail),
+        tsc_hz=int(report.tsc_hz),
+        load_bytes=int(report.load_bytes),
+        load_cycles=int(report.load_cycles),
+        vector_bytes=int(report.vector_bytes),
+        giant_pages=report.giant_pages != 0,
+        stage_cycles={stage: int(report.stage_cycles[int(stage)]) for stage in BootStage},
+        regions=tuple(
+            Region(
+                kind=RegionKind(record.kind),
+                permissions=int(record.permissions),
+                address=int(record.address),
+                bytes=int(record.bytes),
+                page_bytes=int(record.page_bytes),
+            )
+            for record in records
+        ),
+    )
+
+
+def _token(payload: bytes) -> Event:
+    fields = _TOKEN.unpack(payload)
+    return TokenEvent(fields["sequence_id"], fields["index"], fields["token"], fields["cycles"])
+
+
+def _logits(payload: bytes) -> Event:
+    fields = _LOGITS.unpack(payload)
+    logits = np.frombuffer(payload, "<f4", fields["count"], _LOGITS.bytes)
+    return LogitsEvent(fields["sequence_id"], fields["index"], fields["first"], logits)
+
+
+def _done(payload: bytes) -> Event:
+    fields = _DONE.unpack(payload)
+    return DoneEvent(**(fields | {"reason": DoneReason(fields["reason"])}))
+
+
+def _error(payload: bytes) -> Event:
+    fields = _ERROR.unpack(payload)
+    return ErrorEvent(**(fields | {"code": ErrorCode(fields["code"])}))
+
+
+def _counters(payload: bytes) -> Event:
+    return CountersEvent(_COUNTERS.unpack(payload))
+
+
+_PARSERS: dict[int, Callable[[bytes], Event]] = {
+    MessageType.BOOT: _boot,
+    MessageType.TOKEN: _token,
+    MessageType.LOGITS: _logits,
+    MessageType.DONE: _done,
+    MessageType.COUNTERS: _counters,
+    MessageType.ERROR: _error,
+}
+
+
+def parse_event(frame: Frame) -> Event:
+    """Return what a frame means. Raises MachineError for a kind or a form that is not known."""
+    parser = _PARSERS.get(frame.kind)
+    if parser is None:
+        raise MachineError(f"the kernel sent a frame of unknown kind {frame.kind}")
+    try:
+        return parser(frame.payload)
+    except (ValueError, struct.error, Panic) as error:
+        name = MessageType(frame.kind).name
+        raise MachineError(f"the kernel sent a {name} frame that makes no sense: {error}") from error

@@ -1,0 +1,122 @@
+"""The host's end of the link: asks the kernel, and hears what it reports.
+
+One `LinkClient` for one kernel, whatever carries the bytes. Every wait has a deadline and notices when the
+machine has ended. A frame that was damaged or lost on the way here is an error: what it said is gone.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from axiom.abi.link import MessageType
+from axiom.host.errors import AxiomError, MachineError
+from axiom.host.machine.carriers import Carrier
+from axiom.host.machine.events import BootEvent, Event, parse_event
+from axiom.host.machine.frames import Frame, FrameReader, encode_frame
+from axiom.host.machine.requests import StartRequest, cancel_payload
+
+SEND_SECONDS = 5.0
+# Polling a ring costs a processor; it is worth that for the first moments after the last frame.
+_BUSY_SECONDS = 0.0002
+_SHORTEST_PAUSE = 0.00005
+_LONGEST_PAUSE = 0.001
+
+
+class LinkClient:
+    """Requests out, events in. `check_alive` raises when the machine has ended."""
+
+    def __init__(self, carrier: Carrier, check_alive: Callable[[], None]) -> None:
+        self._carrier = carrier
+        self._check_alive = check_alive
+        self._reader = FrameReader()
+        self._frames: deque[Frame] = deque()
+        self._next_sent = 0
+        self._next_received = 0
+
+    def wait_ready(self, seconds: float) -> BootEvent:
+        """Wait until the kernel listens and has reported how it booted.
+
+        Raises MachineError when it does not in time, or says something else first.
+        """
+        deadline = time.monotonic() + seconds
+        self._wait(self._carrier.is_ready, deadline, f"the kernel was not ready within {seconds:g} s")
+        event = self.next_event(max(0.0, deadline - time.monotonic()))
+        if not isinstance(event, BootEvent):
+            raise MachineError(f"the kernel began with {type(event).__name__} and not with its boot report")
+        return event
+
+    def start(self, request: StartRequest) -> None:
+        """Ask for a sequence; its events bear its `sequence_id`."""
+        self._send(MessageType.START, request.payload())
+
+    def cancel(self, sequence_id: int) -> None:
+        """Ask for a sequence to end early; its DoneEvent follows."""
+        self._send(MessageType.CANCEL, cancel_payload(sequence_id))
+
+    def ask_counters(self) -> None:
+        """Ask for a CountersEvent."""
+        self._send(MessageType.STATISTICS, b"")
+
+    def shut_down(self) -> None:
+        """Ask the kernel to leave; the machine ends."""
+        self._send(MessageType.SHUTDOWN, b"")
+
+    def next_event(self, seconds: float) -> Event:
+        """Return the next event. Raises MachineError when there is none within `seconds`."""
+        self._wait(
+            self._has_frame, time.monotonic() + seconds, f"the kernel said nothing for {seconds:g} s"
+        )
+        return parse_event(self._frames.popleft())
+
+    def poll_event(self) -> Event | None:
+        """Return the next event if there is one now."""
+        return parse_event(self._frames.popleft()) if self._has_frame() else None
+
+    def close(self) -> None:
+        """Let go of the carrier."""
+        self._carrier.close()
+
+    def _send(self, kind: MessageType, payload: bytes) -> None:
+        frame = memoryview(encode_frame(int(kind), self._next_sent, payload))
+        self._next_sent = (self._next_sent + 1) % (1 << 32)
+        position = 0
+
+        def all_taken() -> bool:
+            nonlocal position
+            position += self._carrier.write(frame[position:])
+            return position == len(frame)
+
+        refusal = f"the kernel took no request for {SEND_SECONDS:g} s"
+        self._wait(all_taken, time.monotonic() + SEND_SECONDS, refusal)
+
+    def _has_frame(self) -> bool:
+        if not self._frames and (data := self._carrier.read()):
+            for frame in self._reader.feed(data):
+                lost = (frame.sequence - self._next_received) % (1 << 32)
+                if lost:
+                    raise MachineError(f"{lost} frames from the kernel were lost on the link")
+                self._next_received = (frame.sequence + 1) % (1 << 32)
+                self._frames.append(frame)
+            if self._reader.damaged:
+                raise MachineError("a frame from the kernel was damaged on the link")
+        return bool(self._frames)
+
+    def _wait(self, happened: Callable[[], bool], deadline: float, complaint: str) -> None:
+        """Poll until something happens, less and less often; give up at the deadline or when all is over."""
+        started = time.monotonic()
+        pause = 0.0
+        while not happened():
+            now = time.monotonic()
+            if now >= deadline:
+                raise MachineError(complaint)
+            if now - started < _BUSY_SECONDS:
+                continue
+            try:
+                self._check_alive()
+            except AxiomError:
+                # What the kernel said last may have arrived between the two looks.
+                if happened():
+                    return
+                raise
+            pause = min(_LONGEST_PAUSE, pause * 2 or _SHORTEST_PAUSE)
+            self._carrier.pause(min(pause, deadline - now))

@@ -1,0 +1,21 @@
+"""The interrupted state as the exception stubs of `vectors` leave it."""
+
+from axiom.abi.crash import N_REGISTERS, REGISTER_NAMES
+from axiom.lang import Array, array, struct, u64
+
+RBP = REGISTER_NAMES.index("rbp")
+
+
+@struct
+class ExceptionFrame:
+    """What the processor pushed, CR2, and the general registers in the order of REGISTER_NAMES."""
+
+    vector: u64
+    error_code: u64
+    instruction: u64
+    code_segment: u64
+    flags: u64
+    stack_pointer: u64
+    stack_segment: u64
+    fault_address: u64
+    registers: Array[u64] = array(u64, N_REGISTERS)

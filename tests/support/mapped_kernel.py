@@ -1,0 +1,96 @@
+"""A kernel that maps a small plan, seals itself and runs one function: the bed for tests on metal.
+
+`make_kernel(body)` gives the functions of an image; `body` runs on the guarded stack with the watchdog on,
+and the kernel leaves with `ExitCode.OK` when it returns.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from axiom.abi.boot import HUGE_PAGE_BYTES, PAGE_BYTES, ExitCode, RegionKind, RegionRequest, RegionTable
+from axiom.lang import array, fn, static, static_var, u16, u64, zeroed
+from axiom.metal.arch.power import power_off
+from axiom.metal.arch.processor import switch_stack
+from axiom.metal.arch.uart import COM1, uart_start
+from axiom.metal.kernel.address_map import (
+    activate,
+    make_read_only,
+    map_device,
+    map_regions,
+    page_table_bytes,
+    seal_address_map,
+    start_address_map,
+)
+from axiom.metal.kernel.clock import HPET_ADDRESS, start_clock
+from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
+from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, region, seal
+from axiom.metal.kernel.image_regions import add_image_regions
+from axiom.metal.kernel.panic import set_crash_place
+from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
+
+STACK_BYTES = 256 << 10
+_DATA = (
+    (RegionKind.CRASH_RECORD, PAGE_BYTES, PAGE_BYTES),
+    (RegionKind.ARENA, PAGE_BYTES, 1 << 20),
+    (RegionKind.KV_CACHE, HUGE_PAGE_BYTES, 8 << 20),
+    (RegionKind.WEIGHTS, HUGE_PAGE_BYTES, 32 << 20),
+)
+PLAN = (
+    (RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
+    (RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
+    (RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
+    (RegionKind.PAGE_TABLES, PAGE_BYTES, page_table_bytes([(a, b) for _, a, b in _DATA], 4) + (64 << 10)),
+    *_DATA,
+)
+
+memory = static_var(zeroed(MemoryMap))
+regions = static_var(zeroed(RegionTable))
+requests = static_var(array(RegionRequest, len(PLAN)))
+
+
+@fn(phase="init")
+def _carve(start_info: u64) -> None:
+    assert read_memory_map(start_info, memory) == FirmwareStatus.OK, "no memory map"
+    image_end = add_image_regions(regions)
+    for number in static(range(len(PLAN))):
+        requests[number].kind = PLAN[number][0]
+        requests[number].align = u64(PLAN[number][1])
+        requests[number].bytes = u64(PLAN[number][2])
+    assert allocate_regions(memory, image_end, requests.all, regions) == CarveStatus.OK, "no room"
+
+
+@fn(phase="init")
+def _map() -> None:
+    tables = region(regions, RegionKind.PAGE_TABLES)
+    start_address_map(tables.address, tables.bytes)
+    map_regions(regions)
+    map_device(u64(LOCAL_APIC_ADDRESS), u64(PAGE_BYTES))
+    map_device(u64(HPET_ADDRESS), u64(PAGE_BYTES))
+    activate()
+
+
+def make_kernel(body: Callable[[], None], watchdog: bool = True) -> list[Any]:
+    """Return the functions of an image that runs `body`."""
+
+    @fn(export="axiom_run")
+    def run() -> None:
+        body()
+        power_off(ExitCode.OK)
+
+    @fn(export="axiom_main")
+    def main(start_info: u64) -> None:
+        uart_start(u16(COM1))
+        assert start_clock(), "no clock"
+        _carve(start_info)
+        _map()
+        stack = region(regions, RegionKind.STACK)
+        top = stack.address + stack.bytes
+        set_crash_place(region(regions, RegionKind.CRASH_RECORD).address, stack.address, top)
+        make_read_only(regions, RegionKind.WEIGHTS)
+        seal_address_map(regions)
+        seal()
+        if watchdog:
+            start_watchdog()
+        switch_stack(top)
+
+    return [main, run]

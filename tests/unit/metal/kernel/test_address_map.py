@@ -1,0 +1,205 @@
+"""The page tables that the address map builds, walked as a processor would."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axiom.abi.boot import (
+    GIANT_PAGE_BYTES,
+    HUGE_PAGE_BYTES,
+    PAGE_BYTES,
+    PERMIT_EXECUTE,
+    PERMIT_READ,
+    PERMIT_WRITE,
+    RegionKind,
+    RegionTable,
+)
+from axiom.lang import Panic, Slice, fn, u64, zeroed
+from axiom.metal.kernel.address_map import (
+    LARGE,
+    NO_EXECUTE,
+    PRESENT,
+    UNCACHED,
+    USER,
+    WRITABLE,
+    address_map,
+    begin_tables,
+    make_read_only,
+    map_device,
+    map_range,
+    map_regions,
+    page_table_bytes,
+)
+from axiom.metal.kernel.frames import add_region
+from tests.support.targets import TARGETS, run
+
+BASE = 0x40_0000
+FLAGS = PRESENT | WRITABLE | USER | NO_EXECUTE
+Page = tuple[int, int, int]
+Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+
+@fn
+def map_one(tables: Slice[u64], address: u64, bytes: u64, flags: u64, giant: bool) -> u64:
+    begin_tables(tables, u64(BASE))
+    address_map.giant_pages = giant
+    return map_range(address, bytes, flags)
+
+
+@fn
+def map_all(tables: Slice[u64], table: RegionTable) -> None:
+    begin_tables(tables, u64(BASE))
+    map_regions(table)
+    make_read_only(table, RegionKind.WEIGHTS)
+    map_device(u64(0xFEE00000), u64(PAGE_BYTES))
+
+
+def run_fresh(target: str, function: Any, *arguments: Any) -> Any:
+    """Run with an address map that no earlier test has touched, under CPython or as compiled."""
+    place: Any = address_map
+    try:
+        return run(target, function, *arguments)
+    finally:
+        place.place_memory.data[:] = bytes(len(place.place_memory.data))
+        place.place_memory.slices.clear()
+
+
+def walk(tables: Words, table: int = 0, level: int = 4, above: int = 0) -> Iterator[Page]:
+    """Yield (address, page bytes, entry) of every page that is mapped."""
+    shift = 12 + 9 * (level - 1)
+    for index in range(512):
+        entry = int(tables[512 * table + index])
+        address = above | index << shift
+        if entry & PRESENT and (level == 1 or entry & LARGE):
+            yield address, 1 << shift, entry
+        elif entry & PRESENT:
+            yield from walk(tables, ((entry & 0xFFFFFFFFF000) - BASE) // PAGE_BYTES, level - 1, address)
+
+
+def empty(pages: int) -> Words:
+    return np.full(512 * pages, 0xFFFF_FFFF_FFFF_FFFF, np.uint64)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("address", "length", "giant", "sizes"),
+    [
+        (0x200000, 0x3000, False, [PAGE_BYTES] * 3),
+        (0x1FF000, 0x202000, False, [PAGE_BYTES, HUGE_PAGE_BYTES, PAGE_BYTES]),
+        (GIANT_PAGE_BYTES, GIANT_PAGE_BYTES + HUGE_PAGE_BYTES, True, [GIANT_PAGE_BYTES, HUGE_PAGE_BYTES]),
+        (GIANT_PAGE_BYTES, 2 * HUGE_PAGE_BYTES, True, [HUGE_PAGE_BYTES] * 2),
+        (511 << 30, HUGE_PAGE_BYTES, False, [HUGE_PAGE_BYTES]),
+    ],
+)
+def test_a_range_takes_the_largest_pages_that_fit(
+    target: str, address: int, length: int, giant: bool, sizes: list[int]
+) -> None:
+    tables = empty(16)
+    largest = run_fresh(target, map_one, tables, u64(address), u64(length), u64(FLAGS), giant)
+    pages = list(walk(tables))
+    assert [size for _, size, _ in pages] == sizes
+    assert largest == max(sizes)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1 << 18), st.integers(1, 1200), st.booleans())
+def test_every_page_is_mapped_to_itself_and_nothing_else_is(first: int, count: int, giant: bool) -> None:
+    tables = empty(12)
+    map_one_python(tables, first * PAGE_BYTES, count * PAGE_BYTES, giant)
+    at = first * PAGE_BYTES
+    for address, size, entry in walk(tables):
+        assert (address, entry & 0xFFFFFFFFF000) == (at, at)
+        assert entry & FLAGS == FLAGS
+        at += size
+    assert at == (first + count) * PAGE_BYTES
+
+
+def map_one_python(tables: Words, address: int, length: int, giant: bool) -> None:
+    run_fresh("python", map_one, tables, u64(address), u64(length), u64(FLAGS), giant)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_regions_get_their_permissions_and_guards_stay_unmapped(target: str) -> None:
+    table = zeroed(RegionTable)
+    kinds = [
+        RegionKind.RING0_CODE,
+        RegionKind.RING0_DATA,
+        RegionKind.IMAGE_CODE,
+        RegionKind.IMAGE_RODATA,
+        RegionKind.IMAGE_DATA,
+        RegionKind.GUARD_BELOW,
+        RegionKind.STACK,
+    ]
+    for i, kind in enumerate(kinds):
+        add_region(table, kind, u64(0x200000 + i * PAGE_BYTES), u64(PAGE_BYTES))
+    add_region(table, RegionKind.WEIGHTS, u64(0x600000), u64(2 * HUGE_PAGE_BYTES))
+    tables = empty(16)
+    run_fresh(target, map_all, tables, table)
+    rights = {
+        address: entry & (USER | WRITABLE | NO_EXECUTE | UNCACHED) for address, _, entry in walk(tables)
+    }
+    assert rights == {
+        0x200000: 0,
+        0x201000: WRITABLE | NO_EXECUTE,
+        0x202000: USER,
+        0x203000: USER | NO_EXECUTE,
+        0x204000: USER | WRITABLE | NO_EXECUTE,
+        0x206000: USER | WRITABLE | NO_EXECUTE,
+        0x600000: USER | NO_EXECUTE,
+        0x800000: USER | NO_EXECUTE,
+        0xFEE00000: USER | WRITABLE | NO_EXECUTE | UNCACHED,
+    }
+    told = [(int(table.records[i].permissions), int(table.records[i].page_bytes)) for i in range(8)]
+    read_write = PERMIT_READ | PERMIT_WRITE
+    assert told == [
+        (PERMIT_READ | PERMIT_EXECUTE, PAGE_BYTES),
+        (read_write, PAGE_BYTES),
+        (PERMIT_READ | PERMIT_EXECUTE, PAGE_BYTES),
+        (PERMIT_READ, PAGE_BYTES),
+        (read_write, PAGE_BYTES),
+        (0, 0),
+        (read_write, PAGE_BYTES),
+        (PERMIT_READ, HUGE_PAGE_BYTES),
+    ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_full_table_region_is_a_panic(target: str) -> None:
+    with pytest.raises(Panic, match="page-table region is full"):
+        run_fresh(target, map_one, empty(3), u64(0x200000), u64(PAGE_BYTES), u64(FLAGS), False)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_page_is_both_executable_and_writable(target: str) -> None:
+    table = zeroed(RegionTable)
+    for i, kind in enumerate(RegionKind):
+        add_region(table, kind, u64(0x200000 * (i + 1)), u64(HUGE_PAGE_BYTES))
+    tables = empty(16)
+    run_fresh(target, map_all, tables, table)
+    assert all(entry & NO_EXECUTE or not entry & WRITABLE for _, _, entry in walk(tables))
+
+
+a_region = st.tuples(
+    st.sampled_from([PAGE_BYTES, HUGE_PAGE_BYTES]), st.integers(1, 5000), st.integers(0, 600)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(a_region, min_size=1, max_size=5))
+def test_the_bound_on_page_tables_holds(shapes: list[tuple[int, int, int]]) -> None:
+    table = zeroed(RegionTable)
+    at = 0x200000
+    for align, count, gap in shapes:
+        at = -(-(at + gap * PAGE_BYTES) // align) * align
+        length = count * align if align == PAGE_BYTES else (count % 40 + 1) * align
+        add_region(table, RegionKind.ARENA, u64(at), u64(length))
+        at += length
+    wishes = [(a, int(table.records[i].bytes)) for i, (a, _, _) in enumerate(shapes)]
+    bound = page_table_bytes(wishes, 1)
+    tables = empty(bound // PAGE_BYTES)
+    run_fresh("python", map_all, tables, table)
+    assert len(list(walk(tables))) >= len(shapes)
