@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from axiom.abi.boot import ExitCode
+from axiom.abi.boot import BootFailure, ExitCode
 from axiom.host.machine.crash_report import parse_crash
-from axiom.lang import asm, asm_value, fn, u16, u32, u64, unsafe, urange, write_to
+from axiom.lang import asm, asm_value, fn, static, u16, u32, u64, unsafe, urange, write_to
 from axiom.metal.arch.gate_stubs import GATE_MAGIC
 from axiom.metal.arch.gates import processor_leaf, read_msr, write_msr
 from axiom.metal.arch.power import power_off
@@ -16,7 +16,8 @@ from axiom.metal.arch.uart import COM1, uart_start
 from axiom.metal.kernel.clock import clock, start_clock
 from axiom.metal.kernel.firmware import command_line, read_memory_map
 from axiom.metal.kernel.frames import USABLE
-from axiom.metal.kernel.log import log
+from axiom.metal.kernel.log import LINE_BYTES, log
+from axiom.metal.kernel.refusal import write_refusal
 from tests.support.boot_image import MACHINES, boot
 from tests.support.mapped_kernel import memory
 from tests.support.metal import build_image
@@ -70,6 +71,25 @@ def report_level(start_info: u64) -> None:
     write_to(log, f"level {processor_level()}")
     log.end()
     power_off(ExitCode.OK)
+
+
+@fn(export="axiom_main")
+def refuse_always(start_info: u64) -> None:
+    uart_start(u16(COM1))
+    for failure in static(tuple(BootFailure)):
+        write_refusal(failure, u32(7))
+    power_off(ExitCode.REFUSED)
+
+
+def test_every_reason_to_refuse_is_a_sentence(tmp_path: Path) -> None:
+    outcome = boot("tcg", build_image(tmp_path / "image.elf", [refuse_always]))
+    lines = outcome.text.splitlines()
+    assert outcome.code == ExitCode.REFUSED
+    assert len(set(lines)) == len(BootFailure)
+    for failure, line in zip(BootFailure, lines, strict=True):
+        assert line.startswith("axiom: ")
+        assert line.endswith(f" (failure {int(failure)}, detail 7)")
+        assert len(line) < LINE_BYTES
 
 
 @pytest.mark.parametrize("processor", ["qemu64", "max,-avx2", "max,-bmi2", "max,-fma", "max,-xsave"])

@@ -3,19 +3,20 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axiom.abi.link import LINK_BYTES, MAX_REQUEST_PAYLOAD, REPLY_BYTES, MessageType
-from axiom.compiler.hosted import load_hosted
-from axiom.lang import Slice, copy, fn, slice_over, u8, u32, u64
+from axiom.abi.link import LINK_BYTES, MAX_REQUEST_PAYLOAD, MessageType
+from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.lang import Slice, copy, fn, u8, u32, u64
 from axiom.metal.kernel.clock import clock
 from axiom.metal.kernel.link import link, payload, poll_frame, send_frame, start_link
 from axiom.metal.kernel.serial_link import make_serial_link
-from tests.support.statics import kept
-from tests.support.targets import HOSTED_TARGETS, require_target
+from tests.support.static_storage import kept
+from tests.support.targets import HOSTED_TARGETS, require_target, run
 
 PATIENT_HZ = 1 << 40
 IMPATIENT_HZ = 1000
@@ -52,13 +53,17 @@ class Taken:
     payload: bytes
 
 
+@cache
+def _compiled(target: str) -> Hosted:
+    return load_hosted([start_link, take, send, set_clock], HOSTED_TARGETS[target])
+
+
 class KernelEnd:
-    """One kernel with its own link region; `memory` is the region."""
+    """The kernel's end with a link region of its own, `memory`. One at a time: its state is static."""
 
     def __init__(self, target: str) -> None:
         require_target(target)
-        functions = [start_link, take, send, set_clock]
-        self._hosted = None if target == "python" else load_hosted(functions, HOSTED_TARGETS[target])
+        self._hosted = None if target == "python" else _compiled(target)
         self.memory: NDArray[np.uint8] = np.zeros(LINK_BYTES, np.uint8)
         self._target = np.zeros(MAX_REQUEST_PAYLOAD, np.uint8)
         self._about = np.zeros(4, np.uint64)
@@ -68,18 +73,11 @@ class KernelEnd:
     def _call(self, function: Any, *arguments: Any) -> Any:
         if self._hosted is not None:
             return self._hosted(function, *arguments)
-        values: list[Any] = []
-        for argument in arguments:
-            if isinstance(argument, np.ndarray):
-                element: Any = u64 if argument.dtype == np.uint64 else u8
-                values.append(slice_over(element, memoryview(argument).cast("B")))
-            else:
-                values.append(argument)
-        return function(*values)
+        return run("python", function, *arguments)
 
     def set_patience(self, patient: bool) -> None:
         """Let an unfinished frame wait for a very long time, or for next to none."""
-        self._call(set_clock, u64(PATIENT_HZ if patient else IMPATIENT_HZ))
+        self._call(set_clock, PATIENT_HZ if patient else IMPATIENT_HZ)
 
     def poll(self) -> Taken | None:
         """Poll once."""
@@ -95,7 +93,7 @@ class KernelEnd:
     def send(self, kind: MessageType, first: bytes, second: bytes = b"") -> bool:
         """Send a frame if there is room."""
         parts = [np.frombuffer(part + b"\0", np.uint8)[:-1].copy() for part in (first, second)]
-        return bool(self._call(send, u32(int(kind)), *parts))
+        return bool(self._call(send, int(kind), *parts))
 
 
 @contextmanager
@@ -103,9 +101,6 @@ def kernel_end(target: str) -> Generator[KernelEnd]:
     """Start a kernel's end, and leave its storage as it was."""
     with kept(link, clock):
         yield KernelEnd(target)
-
-
-SERIAL_BYTES = 4 * REPLY_BYTES
 
 
 class SerialEnd:

@@ -68,8 +68,8 @@ class Model:
         cos = np.cos(position * self.frequencies).astype(np.float32)
         sin = np.sin(position * self.frequencies).astype(np.float32)
         even, odd = x[:, 0::2], x[:, 1::2]
-        pairs: Floats = np.stack((even * cos - odd * sin, even * sin + odd * cos), axis=-1)
-        return pairs.reshape(x.shape)
+        rotated = np.stack((even * cos - odd * sin, even * sin + odd * cos), axis=-1)
+        return rotated.reshape(x.shape).astype(np.float32)
 
     def _attention(self, x: Floats, layer: int) -> Floats:
         blk, position = f"blk.{layer}", len(self.keys[layer])
@@ -90,8 +90,8 @@ class Model:
         blk = f"blk.{layer}"
         gate = self.weights[f"{blk}.ffn_gate.weight"] @ x
         up = self.weights[f"{blk}.ffn_up.weight"] @ x
-        hidden: Floats = gate / (np.float32(1) + np.exp(-gate)) * up
-        return self.weights[f"{blk}.ffn_down.weight"] @ hidden
+        hidden = gate / (1 + np.exp(-gate)) * up
+        return self.weights[f"{blk}.ffn_down.weight"] @ hidden.astype(np.float32)
 
     def logits(self, token: int) -> Floats:
         """Take one more token and return the logits of the next, (n_vocab,)."""

@@ -1,7 +1,7 @@
 """The dimensions of a Llama-architecture model: what an image is specialised for."""
 
+import math
 from dataclasses import dataclass
-from math import inf
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,9 @@ class ModelShape:
             raise ValueError(f"{self.n_heads} heads are no multiple of {self.n_kv_heads} kv heads")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd")
-        if not 0 < self.rope_theta < inf:
-            raise ValueError(f"rope_theta {self.rope_theta} is not a positive number")
-        if not 0 < self.rms_epsilon < inf:
-            raise ValueError(f"rms_epsilon {self.rms_epsilon} is not a positive number")
+        for name, value in (("rope_theta", self.rope_theta), ("rms_epsilon", self.rms_epsilon)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} {value:g} is not positive and finite")
 
     @property
     def q_dim(self) -> int:

@@ -30,15 +30,16 @@ Index = Integer | int
 class Memory:
     """A run of bytes. `slices` holds the slices stored in it, by offset, beside the bytes.
 
-    `static_name` is set for storage that lives as long as the program.
+    `static_name` is set for storage that lives as long as the program; `initial` is what it holds at start.
     """
 
-    __slots__ = ("align", "data", "read_only", "section", "slices", "static_name")
+    __slots__ = ("align", "data", "initial", "read_only", "section", "slices", "static_name")
 
     def __init__(self, data: bytearray | memoryview) -> None:
         self.data = data
         self.slices: dict[int, Slice[Any]] = {}
         self.static_name = ""
+        self.initial = b""
         self.read_only = False
         self.align = 0
         self.section = ""
@@ -180,6 +181,7 @@ def static_var(value: U, *, align: int = 0, section: str = "", read_only: bool =
     """
     memory: Memory = cast(Any, value).place_memory
     memory.static_name = "static"
+    memory.initial = bytes(memory.data)
     memory.align, memory.section, memory.read_only = align, section, read_only
     return value
 

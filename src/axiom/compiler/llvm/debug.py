@@ -97,7 +97,7 @@ class DebugInfo:
             case TextType():
                 return self._basic("str", 128, "unsigned")
             case VecType(element, lanes):
-                bits = 1 if element is bool else element.bits
+                bits = 8 if element is bool else element.bits
                 base = self.type(BoolType() if element is bool else ScalarType(element))
                 count = self._cached(("range", lanes), f"!DISubrange(count: {lanes})")
                 return self._cached(
@@ -173,7 +173,7 @@ class DebugInfo:
             'producer: "axiom", isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug)'
         )
         flags = [
-            self._add('!{i32 7, !"Dwarf Version", i32 5}'),
+            self._add('!{i32 7, !"Dwarf Version", i32 4}'),
             self._add('!{i32 2, !"Debug Info Version", i32 3}'),
         ]
         named = [

@@ -45,9 +45,7 @@ class Module:
             symbol = f'@"ax.static.{hint}.{len(self._statics)}"'
             self._statics[id(memory)] = symbol
             self._kept.append(memory)
-            if memory.slices:
-                raise ValueError(f"static {hint} holds a slice before run time")
-            data = bytes(memory.data)
+            data = memory.initial
             kind = "constant" if memory.read_only else "global"
             value = f'c"{quoted(data)}"' if any(data) else "zeroinitializer"
             section = f', section "{memory.section}"' if memory.section else ""
@@ -63,7 +61,7 @@ class Module:
         text = (
             f'nounwind noredzone{extra} "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
             f'"prefer-vector-width"="{8 * target.vector_bytes}" '
-            f'"min-legal-vector-width"="{8 * target.vector_bytes}" "frame-pointer"="all"'
+            f'"min-legal-vector-width"="{8 * target.vector_bytes}" "frame-pointer"="all" "disable-tail-calls"="true"'
         )
         number = self._attributes.setdefault(text, len(self._attributes) + 2)
         return f"#{number}"
@@ -79,7 +77,7 @@ class Module:
             lines.append(f'{symbol} = private unnamed_addr constant [{len(data)} x i8] c"{quoted(data)}"')
         lines += [text for symbol, text in self._declarations.items() if symbol not in self._defined]
         lines += self.functions
-        lines.append("attributes #1 = { cold noreturn nounwind }")
+        lines.append("attributes #1 = { cold noreturn nounwind nomerge }")
         lines += [f"attributes #{number} = {{ {text} }}" for text, number in self._attributes.items()]
         lines += self.debug.lines(program.instances[0].span.file)
         return "\n".join(lines) + "\n"

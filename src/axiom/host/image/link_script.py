@@ -24,7 +24,7 @@ _PARTS = (
     ("data", ".data", "6", "*(.data .data.* .got .got.plt .igot .igot.plt)"),
 )
 _DEBUG = (
-    *("abbrev", "addr", "aranges", "frame", "info", "line", "line_str", "loc", "loclists", "names"),
+    *("abbrev", "addr", "frame", "info", "line", "line_str", "loc", "loclists", "names"),
     *("pubnames", "pubtypes", "ranges", "rnglists", "str", "str_offsets"),
 )
 _TABLES = (".symtab", ".strtab", ".shstrtab")

@@ -25,9 +25,12 @@ _LONGEST_PAUSE = 0.001
 class LinkClient:
     """Requests out, events in. `check_alive` raises when the machine has ended."""
 
-    def __init__(self, carrier: Carrier, check_alive: Callable[[], None]) -> None:
+    def __init__(
+        self, carrier: Carrier, check_alive: Callable[[], None], send_seconds: float = SEND_SECONDS
+    ) -> None:
         self._carrier = carrier
         self._check_alive = check_alive
+        self._send_seconds = send_seconds
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
         self._next_sent = 0
@@ -86,8 +89,8 @@ class LinkClient:
             position += self._carrier.write(frame[position:])
             return position == len(frame)
 
-        refusal = f"the kernel took no request for {SEND_SECONDS:g} s"
-        self._wait(all_taken, time.monotonic() + SEND_SECONDS, refusal)
+        refusal = f"the kernel took no request for {self._send_seconds:g} s"
+        self._wait(all_taken, time.monotonic() + self._send_seconds, refusal)
 
     def _has_frame(self) -> bool:
         if not self._frames and (data := self._carrier.read()):
@@ -102,7 +105,7 @@ class LinkClient:
         return bool(self._frames)
 
     def _wait(self, happened: Callable[[], bool], deadline: float, complaint: str) -> None:
-        """Poll until something happens, less and less often; give up at the deadline or when all is over."""
+        """Poll until something happens, less and less often, up to the deadline or the machine's end."""
         started = time.monotonic()
         pause = 0.0
         while not happened():

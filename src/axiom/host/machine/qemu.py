@@ -78,7 +78,7 @@ def qemu_command(
         drive = f"file={_quoted(options.model)},if=none,id=model,format=raw,readonly=on"
         arguments += ["-drive", f"{drive},cache=writeback,aio=threads"]
         arguments += ["-device", f"nvme,drive=model,serial=axiom,mdts={LARGEST_TRANSFER_POWER}"]
-    arguments += ["-kernel", _quoted(options.image)]
+    arguments += ["-kernel", str(options.image.absolute())]
     if options.command_line:
         arguments += ["-append", options.command_line]
     if options.gdb_port is not None:

@@ -15,6 +15,8 @@ from axiom.host.errors import UserError
 MAX_HEAD_BYTES = 512 << 20  # metadata and tensor directory
 MAX_ELEMENTS = 1 << 25  # of all arrays together
 MAX_NESTING = 2
+MAX_NAME_LENGTH = 256
+MAX_SHOWN = 60
 SCALARS: dict[int, struct.Struct] = {
     int(kind): struct.Struct("<" + code)
     for kind, code in (
@@ -33,6 +35,12 @@ SCALARS: dict[int, struct.Struct] = {
 }
 _STRING, _ARRAY = int(GGUFValueType.STRING), int(GGUFValueType.ARRAY)
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+
+def shown(value: object) -> str:
+    """Return a value from a file as an error may print it: escaped, and not long."""
+    text = ascii(value[:MAX_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 class Cursor:
@@ -75,6 +83,13 @@ class Cursor:
             return self.take(self.u64(what), what).decode()
         except UnicodeDecodeError:
             raise self.fail(f"{what} is not UTF-8") from None
+
+    def name(self, what: str) -> str:
+        """Read a string that is a name: short, printable, not empty, so that errors can show it."""
+        name = self.string(what)
+        if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+            raise self.fail(f"{what} is {shown(name)}; a short, printable name is needed")
+        return name
 
     def value(self, what: str) -> object:
         """Read a kind and a value of it."""

@@ -18,14 +18,13 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from numpy.typing import NDArray
 
 from axiom.host.errors import UserError
-from axiom.host.model.gguf_cursor import Cursor
+from axiom.host.model.gguf_cursor import Cursor, shown
 from axiom.host.model.gguf_metadata import Metadata
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_DIMENSIONS = 4
-MAX_NAME_LENGTH = 512
 MIN_VALUE_BYTES = 8 + 4 + 1  # a key's length, a kind, the smallest value
 MIN_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8  # a name's length, dimensions, one of them, a kind, an offset
 
@@ -68,7 +67,7 @@ def open_gguf(path: Path) -> GgufFile:
     n_tensors, n_values = _header(cursor)
     values: dict[str, object] = {}
     for _ in range(n_values):
-        key = cursor.string("a metadata key")
+        key = cursor.name("a metadata key")
         if key in values:
             raise cursor.fail(f"the key {key} stands there twice")
         values[key] = cursor.value(f"the value of {key}")
@@ -116,7 +115,7 @@ def _directory(cursor: Cursor, n_tensors: int, values: dict[str, object]) -> dic
     relative = [_entry(cursor) for _ in range(n_tensors)]
     alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
-        raise cursor.fail(f"general.alignment is {alignment}, which is no power of two from 8 on")
+        raise cursor.fail(f"general.alignment is {shown(alignment)}, which is no power of two from 8 on")
     start = -(-cursor.at // alignment) * alignment
     size = len(cursor.data)
     tensors: dict[str, GgufTensor] = {}
@@ -142,9 +141,7 @@ def _directory(cursor: Cursor, n_tensors: int, values: dict[str, object]) -> dic
 
 def _entry(cursor: Cursor) -> GgufTensor:
     """Read one entry; its offset still counts from the start of the tensor data."""
-    name = cursor.string("a tensor's name")
-    if not 0 < len(name) <= MAX_NAME_LENGTH:
-        raise cursor.fail("a tensor's name is empty or too long")
+    name = cursor.name("a tensor's name")
     what = f"the tensor {name}"
     n_dimensions = cursor.u32(what)
     if not 1 <= n_dimensions <= MAX_DIMENSIONS:

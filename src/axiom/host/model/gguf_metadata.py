@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from axiom.host.errors import UserError
+from axiom.host.model.gguf_cursor import shown
 
 
 class Metadata:
@@ -87,5 +88,6 @@ class Metadata:
         return value
 
     def _odd(self, key: str, value: object, wanted: str) -> UserError:
-        shown = f"an array of {len(cast(list[object], value))}" if isinstance(value, list) else repr(value)
-        return UserError(f"{self.source}: the key {key} is {shown[:60]}, and {wanted} is needed.")
+        is_array = isinstance(value, list)
+        what = f"an array of {len(cast(list[object], value))}" if is_array else shown(value)
+        return UserError(f"{self.source}: the key {key} is {what}, and {wanted} is needed.")

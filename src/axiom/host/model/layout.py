@@ -1,9 +1,9 @@
 """Row-interleaved layouts: sixteen rows side by side, so that a row is a vector lane.
 
 Quantised layouts hold, per group of 16 rows and block of 32 columns, 16 f16 scales, then vectors of 64
-bytes whose bytes 4r..4r+3 belong to row r. Q8_0: vector v holds columns 4v..4v+3, each XOR 0x80. Q4_0: vector
-v holds columns 4v+e in the low nibbles and 16+4v+e in the high ones. F16 and F32 hold, per group and
-column, 16 values. Rows are padded with zeros to a multiple of 16, columns of F16 and F32 to one of 4.
+bytes whose bytes 4r..4r+3 belong to row r. Q8_0: vector v holds columns 4v..4v+3, each XOR 0x80. Q4_0:
+vector v holds columns 4v+e in the low nibbles and 16+4v+e in the high ones. F16 and F32 hold, per group
+and column, 16 values. Rows are padded with zeros to a multiple of 16, columns of F16 and F32 to one of 4.
 """
 
 import numpy as np

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from axiom.abi.model_shape import ModelShape
 from axiom.host.errors import UserError
+from axiom.host.model.gguf_cursor import shown
 from axiom.host.model.gguf_file import GgufFile, GgufTensor
 from axiom.host.model.gguf_metadata import Metadata
 from axiom.host.model.layout import LAYOUTS
@@ -48,7 +49,9 @@ def read_llama(file: GgufFile) -> LlamaModel:
     """
     architecture = file.metadata.text("general.architecture")
     if architecture != "llama":
-        raise UserError(f"{file.path} holds the architecture {architecture}; only llama is supported.")
+        raise UserError(
+            f"{file.path} holds the architecture {shown(architecture)}; only llama is supported."
+        )
     _refuse_variants(file.metadata)
     shape = _shape(file)
     tensors = _tensors(file, shape)
@@ -60,8 +63,8 @@ def _refuse_variants(metadata: Metadata) -> None:
     scaling = metadata.text("llama.rope.scaling.type", "none")
     if scaling not in ("none", ""):
         raise UserError(
-            f"{metadata.source}: the rope scaling {scaling} of llama.rope.scaling.type is not supported; "
-            f"none and {ROPE_FACTORS} are."
+            f"{metadata.source}: the rope scaling {shown(scaling)} of llama.rope.scaling.type is not "
+            f"supported; none and {ROPE_FACTORS} are."
         )
     for key, plain in (("rope.scale_linear", 1.0), ("expert_count", 0)):
         value = metadata.number(f"llama.{key}", plain)

@@ -1,25 +1,33 @@
-"""The packed model file: header page, digests, weights, metadata. Read by the kernel and by this host."""
+"""The packed model file: header page, digest table, weights, metadata. The kernel reads all but the last.
+
+Layout: abi/packed_model.py has the header. The metadata are JSON whose first member is the CRC-32C of all
+that follows it; the weights are checked, chunk by chunk, by whoever loads them.
+"""
 
 import json
 import struct
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.abi.packed_model import HEADER_BYTES, HEADER_CRC_OFFSET, PACKED_MAGIC, PACKED_VERSION
+from axiom.host.model.vocabulary import Vocabulary
+from axiom.host.serve.tokenizer import Tokenizer
 
 DIGEST_CHUNK_BYTES = 2 << 20
 WEIGHTS_ALIGN = 2 << 20
-PAGE_BYTES = 4096
+MAX_METADATA_BYTES = 256 << 20
 _FORMAT = struct.Struct("<QIIQ32sQQQIIIIQQ")
+_CRC_PREFIX, _CRC_DIGITS = b'{"crc32c": "', 8
 
 
 @dataclass(frozen=True)
 class Header:
-    """The fields of abi.packed_model.PackedHeader that vary."""
+    """The fields of abi.packed_model.PackedHeader that vary. Offsets count from the start of the file."""
 
     layout_id: int
     content_id: bytes
@@ -60,11 +68,13 @@ def parse_header(page: bytes) -> Header | None:
         return None
     fields = _FORMAT.unpack_from(page)
     magic, version, crc, layout_id, content_id, weights_offset, weights_bytes, digest_offset = fields[:8]
+    chunk_bytes, n_digests, table_crc, _, metadata_offset, metadata_bytes = fields[8:]
     clean = bytearray(page)
     clean[HEADER_CRC_OFFSET : HEADER_CRC_OFFSET + 4] = bytes(4)
     if magic != PACKED_MAGIC or version != PACKED_VERSION or google_crc32c.value(bytes(clean)) != crc:
         return None
-    _, n_digests, table_crc, _, metadata_offset, metadata_bytes = fields[8:]
+    if chunk_bytes != DIGEST_CHUNK_BYTES:
+        return None
     return Header(
         layout_id,
         content_id,
@@ -79,14 +89,29 @@ def parse_header(page: bytes) -> Header | None:
 
 
 @dataclass(frozen=True)
+class ModelFacts:
+    """What is worth knowing of a model beside its weights.
+
+    quantisation: how many matrices there are of each GGUF type. vocabulary: what `Vocabulary.to_json`
+    returned.
+    """
+
+    name: str
+    source_name: str
+    quantisation: dict[str, int]
+    chat_template: str | None
+    vocabulary: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class PackedModel:
-    """A packed model on disk. `metadata` holds the tokenizer, the chat template and names."""
+    """A packed model on disk. Tensor offsets count from the start of the weights region."""
 
     path: Path
     header: Header
     shape: ModelShape
     tensors: tuple[TensorSpec, ...]
-    metadata: dict[str, Any]
+    facts: ModelFacts
 
     @property
     def layout_id(self) -> int:
@@ -94,34 +119,95 @@ class PackedModel:
         return self.header.layout_id
 
     @property
+    def content_id(self) -> bytes:
+        """The SHA-256 of the GGUF file."""
+        return self.header.content_id
+
+    @property
+    def weights_offset(self) -> int:
+        """Where the weights region begins in the file."""
+        return self.header.weights_offset
+
+    @property
     def weights_bytes(self) -> int:
         """The size of the weights region, a multiple of 4 KiB."""
         return self.header.weights_bytes
 
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        return self.facts.name
+
+    @property
+    def source_name(self) -> str:
+        """The name of the GGUF file."""
+        return self.facts.source_name
+
+    @property
+    def quantisation(self) -> dict[str, int]:
+        """How many matrices there are of each GGUF type."""
+        return self.facts.quantisation
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template of conversations, when the model has one."""
+        return self.facts.chat_template
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; made on first use, which takes a second for a large vocabulary."""
+        return Tokenizer(Vocabulary.from_json(self.facts.vocabulary))
+
 
 def read_packed(path: Path) -> PackedModel | None:
-    """Open a packed model; None when it is missing, cut off or damaged in its header or metadata."""
+    """Open a packed model; None when it is missing, cut off, or damaged elsewhere than in its weights."""
     try:
         with path.open("rb") as file:
             header = parse_header(file.read(HEADER_BYTES))
-            if header is None:
-                return None
-            file.seek(header.metadata_offset)
-            raw = file.read(header.metadata_bytes)
-            if len(raw) != header.metadata_bytes:
-                return None
+            raw = None if header is None else _checked_metadata(file, header)
     except OSError:
+        return None
+    if header is None or raw is None:
         return None
     try:
         metadata = json.loads(raw)
-        shape = ModelShape(**metadata.pop("shape"))
-        tensors = tuple(TensorSpec(**entry) for entry in metadata.pop("tensors"))
+        shape = ModelShape(**metadata["shape"])
+        tensors = tuple(TensorSpec(**entry) for entry in metadata["tensors"])
+        facts = ModelFacts(**metadata["facts"])
     except (ValueError, TypeError, KeyError):
         return None
-    return PackedModel(path, header, shape, tensors, metadata)
+    return PackedModel(path, header, shape, tensors, facts)
 
 
-def metadata_bytes(shape: ModelShape, tensors: tuple[TensorSpec, ...], rest: dict[str, Any]) -> bytes:
-    """Return the metadata as it is written."""
-    whole = {"shape": asdict(shape), "tensors": [asdict(t) for t in tensors], **rest}
-    return json.dumps(whole, sort_keys=True).encode()
+def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
+    """Return the metadata when the file is whole: its size, its digest table, its metadata."""
+    weights_end = header.weights_offset + header.weights_bytes
+    size = file.seek(0, 2)
+    if (
+        header.metadata_offset != weights_end
+        or header.metadata_bytes > MAX_METADATA_BYTES
+        or header.n_digests != -(-header.weights_bytes // DIGEST_CHUNK_BYTES)
+        or header.digest_offset + 4 * header.n_digests > header.weights_offset
+        or size < weights_end + header.metadata_bytes
+    ):
+        return None
+    file.seek(header.digest_offset)
+    if google_crc32c.value(file.read(4 * header.n_digests)) != header.digest_table_crc32c:
+        return None
+    file.seek(header.metadata_offset)
+    raw = file.read(header.metadata_bytes)
+    start = len(_CRC_PREFIX) + _CRC_DIGITS
+    if raw[:start] != _CRC_PREFIX + _crc_digits(raw[start:]):
+        return None
+    return raw
+
+
+def metadata_bytes(shape: ModelShape, tensors: tuple[TensorSpec, ...], facts: ModelFacts) -> bytes:
+    """Return the metadata as they are written."""
+    whole = {"shape": asdict(shape), "tensors": [asdict(t) for t in tensors], "facts": vars(facts)}
+    rest = b'", ' + json.dumps(whole, sort_keys=True).encode()[1:]
+    return _CRC_PREFIX + _crc_digits(rest) + rest
+
+
+def _crc_digits(data: bytes) -> bytes:
+    return format(google_crc32c.value(data), f"0{_CRC_DIGITS}x").encode()

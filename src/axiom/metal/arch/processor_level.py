@@ -1,8 +1,9 @@
 """Which of the processors that code is compiled for this one is.
 
 The levels are those of the x86-64 psABI, section 3.1.1 ("micro-architecture levels"); the bits are in Intel
-SDM volume 2, CPUID leaves 1 and 7. The vector state must also be on in XCR0 (volume 1, section 13.3). LZCNT is
-tried out instead: a monitor that nests virtual machines in software hides its bit although it works.
+SDM volume 2, CPUID leaves 1 and 7. The vector state must also be on in XCR0 (volume 1, section 13.3).
+LZCNT is tried out instead: a monitor that nests virtual machines in software hides its bit although it
+works.
 """
 
 from enum import IntEnum

@@ -98,24 +98,14 @@ def start_link(memory: Slice[u8]) -> None:
     link.bad = u64(0)
     link.partial_bytes = u64(0)
     link.owed.code = u32(0)
-    request = _requests()
+    request = struct_in(RingControl, link.memory, REQUEST_CONTROL_OFFSET)
     request.HEAD = u32(0)
     request.TAIL = u32(0)
-    reply = _replies()
+    reply = struct_in(RingControl, link.memory, REPLY_CONTROL_OFFSET)
     reply.HEAD = u32(0)
     reply.TAIL = u32(0)
     release_fence()
     volatile_store(reinterpret(u32, link.memory.part(STATE_OFFSET, 4)), 0, u32(LINK_READY))
-
-
-@fn
-def _requests() -> RingControl:
-    return struct_in(RingControl, link.memory, REQUEST_CONTROL_OFFSET)
-
-
-@fn
-def _replies() -> RingControl:
-    return struct_in(RingControl, link.memory, REPLY_CONTROL_OFFSET)
 
 
 @fn
@@ -132,7 +122,7 @@ def _padded(count: u64) -> u64:
 @fn
 def poll_frame() -> bool:
     """Take the next frame, if a whole and good one has arrived; it is then in `link.kind`, `payload()`."""
-    control = _requests()
+    control = struct_in(RingControl, link.memory, REQUEST_CONTROL_OFFSET)
     data = link.memory.part(REQUEST_OFFSET, REQUEST_BYTES)
     while _settle():
         waiting = ring_used(control, u64(REQUEST_BYTES))
@@ -247,7 +237,9 @@ def _settle() -> bool:
 @fn
 def has_room(count: u64) -> bool:
     """Tell whether a frame with that many payload bytes can be sent now."""
-    return ring_free(_replies(), u64(REPLY_BYTES)) >= HEADER_BYTES + _padded(count)
+    return ring_free(
+        struct_in(RingControl, link.memory, REPLY_CONTROL_OFFSET), u64(REPLY_BYTES)
+    ) >= HEADER_BYTES + _padded(count)
 
 
 @fn
@@ -265,7 +257,7 @@ def send_frame(kind: MessageType, first: Slice[u8], second: Slice[u8]) -> bool:
     header.crc = u32(0)
     crc = crc32c_update(u32(0), bytes_of(header))
     header.crc = crc32c_update(crc32c_update(crc, first), second)
-    control = _replies()
+    control = struct_in(RingControl, link.memory, REPLY_CONTROL_OFFSET)
     data = link.memory.part(REPLY_OFFSET, REPLY_BYTES)
     at = ring_write(data, control.HEAD, bytes_of(header))
     at = ring_write(data, at, first)

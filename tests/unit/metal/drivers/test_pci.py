@@ -18,7 +18,7 @@ from axiom.metal.drivers.pci_registers import (
     FUNCTION_BYTES,
     PciStatus,
 )
-from tests.support.statics import kept
+from tests.support.static_storage import kept
 from tests.support.targets import TARGETS, run
 
 WINDOW = 0xFE800000

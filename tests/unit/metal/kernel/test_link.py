@@ -28,7 +28,7 @@ class Host:
     """The host's end, byte by byte."""
 
     def __init__(self, kernel: KernelEnd) -> None:
-        self.carrier = RingCarrier(memoryview(kernel.memory))
+        self.carrier = RingCarrier(kernel.memory.data)
         self._reader = FrameReader()
 
     def write(self, data: bytes) -> None:

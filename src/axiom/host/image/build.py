@@ -1,0 +1,52 @@
+"""Build the image of a configuration: compile, link, and keep it by everything that decides its bytes."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import axiom
+from axiom.compiler.objects import compile_object, toolchain_version
+from axiom.host.image.elf import read_elf
+from axiom.host.image.link_script import link
+from axiom.metal.arch.assembly import ASSEMBLY
+from axiom.metal.boot.config import KernelConfig
+from axiom.metal.boot.main import make_kernel
+from axiom.metal.kernel.panic import exception_handler, panic_handler
+
+ROOMS = ("abi", "lang", "compiler", "metal", "host/image")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked image; `end` is the address behind its last part."""
+
+    path: Path
+    end: int
+
+
+def source_digest() -> str:
+    """Return a hash of every source file that can change an image."""
+    digest = hashlib.sha256(toolchain_version().encode())
+    root = Path(axiom.__file__).parent
+    for room in ROOMS:
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(str(file.relative_to(root)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def build_image(config: KernelConfig, cache: Path) -> Image:
+    """Return the image for a configuration, from `cache` when nothing that decides it has changed."""
+    key = hashlib.sha256(f"{source_digest()}|{config!r}".encode()).hexdigest()[:32]
+    path = cache / "images" / f"{key}.elf"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        functions = [*make_kernel(config), panic_handler, exception_handler]
+        made = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            link([compile_object(functions, list(ASSEMBLY))], made)
+            os.replace(made, path)
+        finally:
+            made.unlink(missing_ok=True)
+    return Image(path, read_elf(path).symbol("axiom_data_end"))

@@ -1,0 +1,171 @@
+"""The memory plan: what a model needs, region by region, before anything boots.
+
+The regions are placed by the kernel's own `carve`, run here under CPython on the memory map that the
+machine will have, so that what is predicted is what the kernel will report.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from axiom.abi.boot import HUGE_PAGE_BYTES, PAGE_BYTES, RegionKind, RegionRequest, RegionTable
+from axiom.abi.link import LINK_BYTES
+from axiom.abi.model_shape import ModelShape, TensorSpec
+from axiom.host.errors import UserError
+from axiom.lang import array, u32, u64, zeroed
+from axiom.metal.boot.config import KernelConfig, PlannedRegion
+from axiom.metal.drivers.nvme_registers import DEVICE_QUEUE_BYTES
+from axiom.metal.engine.activations import activation_bytes
+from axiom.metal.engine.kv_cache import kv_cache_bytes
+from axiom.metal.engine.schedule import build_schedule
+from axiom.metal.engine.spec import EngineSpec
+from axiom.metal.kernel.address_map import page_table_bytes
+from axiom.metal.kernel.frames import USABLE, CarveStatus, MemoryMap, carve
+
+STACK_BYTES = 256 << 10
+DIGEST_CHUNK_BYTES = 2 << 20
+DEFAULT_CONTEXT = 4096
+N_DEVICE_RANGES = 4
+IMAGE_BLOCKS = 16
+LOW_LIMIT_BYTES = 0xB000_0000
+LOW_BYTES_WHEN_SPLIT = 0x8000_0000
+HIGH_ADDRESS = 1 << 32
+FIRST_USABLE = 1 << 20
+MARGIN_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class PlacedRegion:
+    """Where a region will lie."""
+
+    kind: RegionKind
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """A model's regions, the machine's memory, and what a token costs.
+
+    bytes_per_token: bytes of weights read for one token, without the KV cache.
+    """
+
+    config: KernelConfig
+    bytes_per_token: int
+    multiply_adds_per_token: int
+
+    @property
+    def planned_bytes(self) -> int:
+        """The sum of the planned regions."""
+        return sum(region.bytes for region in self.config.regions)
+
+
+def _pages(count: int, align: int = PAGE_BYTES) -> int:
+    return -(-count // align) * align
+
+
+def plan_memory(
+    shape: ModelShape,
+    tensors: tuple[TensorSpec, ...],
+    layout_id: int,
+    weights_bytes: int,
+    n_context: int | None = None,
+    kv_type: str | None = None,
+    serial_link: bool = False,
+) -> MemoryPlan:
+    """Plan a model. n_context None: what it was trained for, at most DEFAULT_CONTEXT positions.
+
+    kv_type None: f32 for a model of f32 weights, else f16. Raises UserError for a context that the
+    model was not trained for.
+    """
+    if n_context is None:
+        n_context = min(shape.n_context, DEFAULT_CONTEXT)
+    if not 1 <= n_context <= shape.n_context:
+        raise UserError(f"the context of {n_context} positions is not within 1 and {shape.n_context}.")
+    if kv_type is None:
+        layouts = {t.layout for t in tensors if t.kind == "matrix"}
+        kv_type = "f32" if layouts == {"f32x16"} else "f16"
+    spec = EngineSpec(shape, tensors, n_context, kv_type)
+    config = KernelConfig(spec, _regions(spec, weights_bytes), layout_id, weights_bytes, serial_link)
+    operations = build_schedule(spec).operations
+    return MemoryPlan(
+        config, sum(o.bytes_read for o in operations), sum(o.multiply_adds for o in operations)
+    )
+
+
+def _regions(spec: EngineSpec, weights_bytes: int) -> tuple[PlannedRegion, ...]:
+    """Return the regions in the order in which they lie; the host shares the first ones."""
+    digests = PAGE_BYTES + _pages(4 * -(-weights_bytes // DIGEST_CHUNK_BYTES))
+    data = (
+        PlannedRegion(RegionKind.CRASH_RECORD, PAGE_BYTES, PAGE_BYTES),
+        PlannedRegion(RegionKind.LINK, PAGE_BYTES, LINK_BYTES),
+        PlannedRegion(RegionKind.ARENA, PAGE_BYTES, digests),
+        PlannedRegion(RegionKind.DEVICE_QUEUES, PAGE_BYTES, _pages(DEVICE_QUEUE_BYTES)),
+        PlannedRegion(
+            RegionKind.ACTIVATIONS, HUGE_PAGE_BYTES, _pages(activation_bytes(spec), HUGE_PAGE_BYTES)
+        ),
+        PlannedRegion(RegionKind.KV_CACHE, HUGE_PAGE_BYTES, _pages(kv_cache_bytes(spec), HUGE_PAGE_BYTES)),
+        PlannedRegion(RegionKind.WEIGHTS, HUGE_PAGE_BYTES, _pages(weights_bytes, HUGE_PAGE_BYTES)),
+    )
+    tables = page_table_bytes([(r.align, r.bytes) for r in data], N_DEVICE_RANGES)
+    return (
+        PlannedRegion(RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
+        PlannedRegion(RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
+        PlannedRegion(RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
+        PlannedRegion(RegionKind.PAGE_TABLES, PAGE_BYTES, tables + IMAGE_BLOCKS * PAGE_BYTES),
+        *data,
+    )
+
+
+def expected_memory_map(memory_bytes: int) -> MemoryMap:
+    """Return the usable memory of a Q35 machine from 1 MiB on (see host.machine.guest_memory)."""
+    made = zeroed(MemoryMap)
+    low = memory_bytes if memory_bytes < LOW_LIMIT_BYTES else LOW_BYTES_WHEN_SPLIT
+    for address, end in ((FIRST_USABLE, low), (HIGH_ADDRESS, HIGH_ADDRESS + memory_bytes - low)):
+        if end > address:
+            entry = made.ranges[int(made.count)]
+            entry.address, entry.bytes, entry.kind = u64(address), u64(end - address), u32(USABLE)
+            made.count += 1
+    return made
+
+
+def place_regions(
+    regions: tuple[PlannedRegion, ...], image_end: int, memory_bytes: int
+) -> tuple[PlacedRegion, ...] | None:
+    """Return where the kernel will put the regions; None when they do not fit."""
+    requests = array(RegionRequest, len(regions))
+    for i, planned in enumerate(regions):
+        request = requests[i]
+        request.kind, request.align, request.bytes = planned.kind, u64(planned.align), u64(planned.bytes)
+    found = zeroed(RegionTable)
+    if carve(expected_memory_map(memory_bytes), u64(image_end), requests.all, found) != CarveStatus.OK:
+        return None
+    records = [found.records[i] for i in range(int(found.count))]
+    return tuple(PlacedRegion(RegionKind(r.kind), int(r.address), int(r.bytes)) for r in records)
+
+
+def least_memory(plan: MemoryPlan, image_end: int) -> int:
+    """Return the memory of the smallest machine that holds the plan, a multiple of 2 MiB."""
+    needed = _pages(image_end + plan.planned_bytes + MARGIN_BYTES, HUGE_PAGE_BYTES)
+    for extra in range(0, LOW_LIMIT_BYTES, HUGE_PAGE_BYTES):
+        if place_regions(plan.config.regions, image_end, needed + extra) is not None:
+            return needed + extra + MARGIN_BYTES
+    raise UserError(f"no machine of this kind holds {plan.planned_bytes >> 20} MiB of regions.")
+
+
+def check_memory(plan: MemoryPlan, image_end: int, memory_bytes: int) -> None:
+    """Raise UserError saying how many bytes are missing when a machine is too small for the plan."""
+    if place_regions(plan.config.regions, image_end, memory_bytes) is None:
+        needed = least_memory(plan, image_end)
+        raise UserError(
+            f"the model needs a machine of {needed >> 20} MiB, and this one has {memory_bytes >> 20} MiB: "
+            f"{needed - memory_bytes} bytes are missing.",
+            "give more with --memory, or a shorter --context",
+        )
+
+
+def available_bytes() -> int:
+    """Return how much memory Linux could give to a machine now."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 0

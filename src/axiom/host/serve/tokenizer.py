@@ -1,0 +1,70 @@
+"""Text to token ids and back, for one model.
+
+Guarantees: the ids are those of llama.cpp for the same vocabulary, and decoding gives back every text
+that was encoded (except what Unicode normalisation of a `qwen2` vocabulary changes). The work is done by
+the `tokenizers` library. Threads may share a tokenizer. Read tokenizer_build.py for how it is made.
+"""
+
+import threading
+from collections.abc import Iterable
+
+from axiom.host.errors import UserError
+from axiom.host.model.vocabulary import Vocabulary
+from axiom.host.serve.tokenizer_build import build_encoder
+from axiom.host.serve.tokenizer_pieces import Pieces
+from axiom.host.serve.tokenizer_stream import StreamDecoder
+
+
+class Tokenizer:
+    """The tokenizer of one model."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.eos_ids = frozenset(vocabulary.eos_ids)
+        self.bos_id = vocabulary.bos_id
+        self._encoder = build_encoder(vocabulary)
+        self._pieces = Pieces(vocabulary)
+        # Whether special tokens are recognised is a property of the encoder, not of a call.
+        self._encoding = threading.Lock()
+
+    @property
+    def n_tokens(self) -> int:
+        """The size of the vocabulary."""
+        return len(self.vocabulary.tokens)
+
+    def encode(self, text: str, add_bos: bool = True, parse_special: bool = False) -> list[int]:
+        """Return the ids of a text.
+
+        add_bos: begin with the BOS token if the model expects one. parse_special: read control tokens
+        such as <|eot_id|> where their names stand in the text, as in a rendered chat template; otherwise
+        the names are plain text, so that nobody can forge them.
+        Raises UserError for text that no UTF-8 can hold (a lone surrogate).
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"the text holds {text[error.start]!a} at character {error.start}, half of a surrogate "
+                "pair; Unicode text is needed."
+            ) from None
+        with self._encoding:
+            self._encoder.encode_special_tokens = not parse_special
+            ids = self._encoder.encode(text, add_special_tokens=False).ids
+        if add_bos and self.vocabulary.add_bos and self.bos_id is not None:
+            return [self.bos_id, *ids]
+        return ids
+
+    def decode(self, ids: Iterable[int], show_special: bool = False) -> str:
+        """Return the text of ids; bytes that are no UTF-8 become U+FFFD.
+
+        show_special: write control tokens by name instead of leaving them out.
+        """
+        stream = self.stream(show_special=show_special)
+        return "".join([stream.push(token_id) for token_id in ids]) + stream.flush()
+
+    def stream(self, prompt_ids: Iterable[int] = (), show_special: bool = False) -> StreamDecoder:
+        """Return a decoder of ids that follow `prompt_ids` one by one."""
+        stream = StreamDecoder(self._pieces, show_special)
+        for token_id in prompt_ids:
+            stream.skip(token_id)
+        return stream

@@ -1,0 +1,237 @@
+"""The service: requests from the link to the engine, tokens from the engine to the link.
+
+Two tasks for the scheduler, the same on metal and in a hosted process. What cannot be sent because the
+ring is full waits, and the engine waits with it; nothing is lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from axiom.abi.boot import Counters
+from axiom.abi.link import (
+    FLAG_SEND_LOGITS,
+    MAX_LOGITS_PER_FRAME,
+    DoneMessage,
+    ErrorCode,
+    LogitsMessage,
+    MessageType,
+    StartMessage,
+    TokenMessage,
+)
+from axiom.lang import (
+    Target,
+    bytes_of,
+    fn,
+    minimum,
+    reinterpret,
+    size_of,
+    static_var,
+    struct,
+    struct_in,
+    u8,
+    u32,
+    u64,
+    zeroed,
+)
+from axiom.metal.engine.engine import Engine
+from axiom.metal.engine.sequence import EngineState, StartStatus, StepEvent
+from axiom.metal.kernel.link import link, payload, poll_frame, send_error, send_frame
+from axiom.metal.kernel.scheduler import Task, TaskStatus, scheduler
+
+LINK_BUDGET_CYCLES = 5_000_000
+ENGINE_BUDGET_CYCLES = 200_000_000
+
+
+class Waiting(IntEnum):
+    """What must be sent before the engine goes on."""
+
+    NOTHING = 0
+    LOGITS = 1
+    TOKEN = 2
+    DONE = 3
+
+
+@struct
+class ServiceState:
+    """The request being served and what waits to be sent of it. wide: use the wider vectors."""
+
+    wide: bool
+    waiting: Waiting
+    sequence_id: u32
+    next_logit: u64
+
+
+service = static_var(zeroed(ServiceState))
+
+
+@dataclass(frozen=True)
+class Service:
+    """The engine's state and the tasks of one image."""
+
+    state: EngineState
+    tasks: tuple[Task, ...]
+
+
+@fn
+def error_of(status: StartStatus) -> ErrorCode:
+    """Return what the host is told when the engine does not take a request."""
+    match status:
+        case StartStatus.OK:
+            return ErrorCode.NONE
+        case StartStatus.BUSY:
+            return ErrorCode.BUSY
+        case StartStatus.PROMPT_EMPTY:
+            return ErrorCode.PROMPT_EMPTY
+        case StartStatus.PROMPT_TOO_LONG:
+            return ErrorCode.PROMPT_TOO_LONG
+        case StartStatus.BAD_TOKEN:
+            return ErrorCode.BAD_TOKEN
+        case StartStatus.BAD_PARAMETERS:
+            return ErrorCode.BAD_PARAMETERS
+
+
+def make_service(
+    engine: Engine, targets: tuple[Target, ...], count_hardware: Callable[[Counters], None]
+) -> Service:
+    """Return the tasks that serve one engine.
+
+    targets: one processor, or two of which `service.wide` chooses the second at run time.
+    count_hardware: fills in the counters that the machine keeps.
+    """
+    state = static_var(zeroed(EngineState))
+    start_bytes = size_of(StartMessage)
+
+    @fn(target=targets[0], inline="never")
+    def step_narrow() -> StepEvent:
+        return engine.step(state)
+
+    @fn(target=targets[-1], inline="never")
+    def step_wide() -> StepEvent:
+        return engine.step(state)
+
+    two_targets = len(targets) == 2
+
+    @fn
+    def step() -> StepEvent:
+        if two_targets and service.wide:
+            return step_wide()
+        return step_narrow()
+
+    @fn
+    def start_sequence() -> None:
+        data = payload()
+        if data.length < start_bytes:
+            send_error(ErrorCode.BAD_LENGTH, u32(0), data.length)
+            return
+        request = struct_in(StartMessage, data, 0)
+        prompt = data.part(start_bytes, data.length - start_bytes)
+        if u64(request.n_prompt) * 4 != prompt.length:
+            send_error(ErrorCode.BAD_LENGTH, request.sequence_id, data.length)
+            return
+        status = engine.start(state, request, reinterpret(u32, prompt))
+        if status != StartStatus.OK:
+            send_error(error_of(status), request.sequence_id, u64(request.n_prompt))
+            return
+        service.sequence_id = request.sequence_id
+
+    @fn
+    def send_counters() -> None:
+        counters = zeroed(Counters)
+        count_hardware(counters)
+        counters.task_overruns = scheduler.task_overruns
+        counters.frames_received = link.received
+        counters.frames_sent = link.sent
+        counters.frames_bad = link.bad
+        send_frame(MessageType.COUNTERS, bytes_of(counters), link.memory.part(0, 0))
+
+    @fn
+    def link_step() -> TaskStatus:
+        if not poll_frame():
+            return TaskStatus.IDLE
+        if link.kind == MessageType.START.value:
+            start_sequence()
+        elif link.kind == MessageType.CANCEL.value:
+            engine.cancel(state)
+        elif link.kind == MessageType.STATISTICS.value:
+            send_counters()
+        elif link.kind == MessageType.SHUTDOWN.value:
+            return TaskStatus.STOP
+        else:
+            send_error(ErrorCode.UNKNOWN_MESSAGE, u32(0), u64(link.kind))
+        return TaskStatus.WORKED
+
+    @fn
+    def send_logits() -> bool:
+        logits = state.logits()
+        while service.next_logit < logits.length:
+            count = minimum(logits.length - service.next_logit, u64(MAX_LOGITS_PER_FRAME))
+            message = LogitsMessage(
+                sequence_id=service.sequence_id,
+                index=state.token_index,
+                first=u32(service.next_logit),
+                count=u32(count),
+            )
+            part = reinterpret(u8, logits.part(service.next_logit, count))
+            if not send_frame(MessageType.LOGITS, bytes_of(message), part):
+                return False
+            service.next_logit += count
+        return True
+
+    @fn
+    def send_token() -> bool:
+        message = TokenMessage(
+            sequence_id=service.sequence_id,
+            index=state.token_index,
+            token=state.token,
+            reserved=u32(0),
+            cycles=state.token_cycles,
+        )
+        return send_frame(MessageType.TOKEN, bytes_of(message), link.memory.part(0, 0))
+
+    @fn
+    def send_done() -> bool:
+        message = DoneMessage(
+            sequence_id=service.sequence_id,
+            reason=u32(state.finish_reason),
+            n_generated=state.n_generated,
+            logits_digest=state.logits_digest,
+            start_cycles=state.start_cycles,
+            first_token_cycles=state.first_token_cycles,
+            end_cycles=state.end_cycles,
+        )
+        return send_frame(MessageType.DONE, bytes_of(message), link.memory.part(0, 0))
+
+    @fn
+    def send_waiting() -> bool:
+        """Send what waits; tell whether nothing waits any more."""
+        if service.waiting == Waiting.LOGITS:
+            if not send_logits():
+                return False
+            service.waiting = Waiting.TOKEN
+        if service.waiting == Waiting.TOKEN and not send_token():
+            return False
+        if service.waiting == Waiting.DONE and not send_done():
+            return False
+        service.waiting = Waiting.NOTHING
+        return True
+
+    @fn
+    def engine_step() -> TaskStatus:
+        if service.waiting != Waiting.NOTHING:
+            return TaskStatus.WORKED if send_waiting() else TaskStatus.IDLE
+        event = step()
+        if event == StepEvent.IDLE:
+            return TaskStatus.IDLE
+        if event == StepEvent.TOKEN:
+            service.next_logit = u64(0)
+            wanted = state.request.flags & FLAG_SEND_LOGITS != 0
+            service.waiting = Waiting.LOGITS if wanted else Waiting.TOKEN
+            send_waiting()
+        elif event == StepEvent.DONE:
+            service.waiting = Waiting.DONE
+            send_waiting()
+        return TaskStatus.WORKED
+
+    tasks = (Task("link", link_step, LINK_BUDGET_CYCLES), Task("engine", engine_step, ENGINE_BUDGET_CYCLES))
+    return Service(state, tasks)

@@ -1,0 +1,73 @@
+"""A child process is ended with its parent, and its errors are kept."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from axiom.host.errors import MachineError
+from axiom.host.machine.process import Process
+
+PATIENCE = 20.0
+
+
+def test_the_end_is_noticed_and_errors_are_kept() -> None:
+    process = Process(["sh", "-c", "echo it broke >&2; exit 7"], [])
+    assert process.wait(PATIENCE) == 7
+    assert process.status() == 7
+    assert process.errors() == "it broke\n"
+    process.close()
+
+
+def test_only_the_files_that_were_named_are_inherited() -> None:
+    read, write = os.pipe()
+    process = Process(["sh", "-c", f"echo hello > /proc/self/fd/{write}"], [write])
+    os.close(write)
+    assert process.wait(PATIENCE) == 0
+    assert os.read(read, 100) == b"hello\n"
+    os.close(read)
+    process.close()
+
+
+def test_a_process_that_ignores_the_request_to_end_is_killed() -> None:
+    process = Process(["sh", "-c", "trap '' TERM; echo ready >&2; while :; do sleep 0.05; done"], [])
+    deadline = time.monotonic() + PATIENCE
+    while "ready" not in process.errors() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.wait(0.0) is None
+    process.stop(0.1)
+    assert process.status() == -signal.SIGKILL
+    process.close()
+
+
+def test_a_missing_program_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"cannot start .*nothing: No such file"):
+        Process([str(tmp_path / "nothing")], [])
+
+
+def test_the_child_dies_when_its_parent_is_killed() -> None:
+    read, write = os.pipe()
+    script = (
+        "import sys, time\n"
+        "from axiom.host.machine.process import Process\n"
+        f"child = Process(['sleep', '1000'], [{write}])\n"
+        "print(child.id, flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, pass_fds=[write])
+    os.close(write)
+    assert parent.stdout is not None
+    assert int(parent.stdout.readline()) > 0
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    # The child holds the last writing end of the pipe: its end is the end of the file.
+    ended, _, _ = select.select([read], [], [], PATIENCE)
+    assert ended
+    assert os.read(read, 1) == b""
+    os.close(read)

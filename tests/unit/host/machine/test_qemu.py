@@ -1,0 +1,247 @@
+"""The QEMU machine: its command line, how it ends, and that nothing outlives it.
+
+The images here are a few instructions of assembly behind a PVH note; tests/metal runs real ones.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from axiom.abi.boot import ExitCode
+from axiom.host.errors import MachineError
+from axiom.host.machine.accelerator import Accelerator
+from axiom.host.machine.qemu import MachineEnded, MachineOptions, Qemu, qemu_command
+
+MIB = 1 << 20
+PATIENCE = 30.0
+_SOURCE = """
+.section .note.pvh, "a", @note
+.long 4, 4, 18
+.asciz "Xen"
+.long start
+.section .text
+.code32
+.globl start
+start:
+{body}
+"""
+_LEAVE = "  movb ${code}, %al\n  outb %al, $0xf4\n1: jmp 1b\n"
+_PRINT = "  movw $0x3f8, %dx\n  movb $65, %al\n  outb %al, %dx\n  movb $10, %al\n  outb %al, %dx\n"
+_NOTE = "  movl $1234, 0x800000\n"
+_ECHO = (
+    "  movw $0x2fd, %dx\n1: inb %dx, %al\n  testb $1, %al\n  jz 1b\n"
+    "  movw $0x2f8, %dx\n  inb %dx, %al\n  incb %al\n  outb %al, %dx\n"
+)
+_SPIN = "1: jmp 1b\n"
+_TRIPLE_FAULT = "  lidt empty\n  int3\nempty: .long 0, 0\n"
+
+
+def make_image(folder: Path, body: str) -> Path:
+    """Assemble and link an image."""
+    for program in ("as", "ld"):
+        if shutil.which(program) is None:
+            pytest.skip(f"binutils (`{program}`) are not installed")
+    image = folder / "image.elf"
+    source = _SOURCE.format(body=body)
+    subprocess.run(["as", "--32", "-o", folder / "image.o"], input=source.encode(), check=True)
+    command = ["ld", "-m", "elf_i386", "-N", "-Ttext=0x200000", "-e", "start", "-o", image]
+    subprocess.run([*command, folder / "image.o"], check=True)
+    return image
+
+
+def small(image: Path) -> MachineOptions:
+    """A small machine under TCG."""
+    return MachineOptions(image=image, memory_bytes=32 * MIB, accelerator="tcg")
+
+
+def leave(code: int) -> str:
+    """Assembly that leaves with a code."""
+    return _LEAVE.format(code=code)
+
+
+def test_the_command_line_shares_memory_and_keeps_the_model_read_only() -> None:
+    machine = MachineOptions(
+        image=Path("/i/a,b.elf"),
+        memory_bytes=3 << 30,
+        shared_bytes=64 * MIB,
+        model=Path("/m/x,y.axm"),
+        cores=2,
+        command_line="a=1 b",
+        gdb_port=1234,
+    )
+    command = qemu_command(machine, Accelerator("kvm", ""), 7, 8, 9)
+    pairs = set(pairwise(command))
+    shared = "memory-backend-file,id=shared,mem-path=/proc/self/fd/7,size=67108864,share=on"
+    assert ("-object", shared) in pairs
+    assert ("-object", f"memory-backend-ram,id=rest,size={(3 << 30) - 64 * MIB}") in pairs
+    assert ("-m", "size=3072M") in pairs
+    assert ("-cpu", "host,-arch-capabilities,+invtsc,vmware-cpuid-freq=on") in pairs
+    drive = "file=/m/x,,y.axm,if=none,id=model,format=raw,readonly=on,cache=writeback,aio=threads"
+    assert ("-drive", drive) in pairs
+    assert ("-kernel", "/i/a,,b.elf") not in pairs
+    assert ("-kernel", "/i/a,b.elf") in pairs
+    assert ("-chardev", "socket,id=link,fd=9") in pairs
+    assert ("-append", "a=1 b") in pairs
+    assert ("-gdb", "tcp:127.0.0.1:1234") in pairs
+    plain = qemu_command(small(Path("/i")), Accelerator("tcg", ""), 7, 8, None)
+    assert not {"-drive", "-append", "-gdb", "-S"} & set(plain)
+    assert "max" in plain
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_the_kernels_exit_code_is_told(code: ExitCode, tmp_path: Path) -> None:
+    with Qemu(small(make_image(tmp_path, _PRINT + _NOTE + leave(code)))) as machine:
+        assert machine.wait(PATIENCE) == code
+        assert machine.has_ended()
+        assert machine.console.text() == "A\n"
+        with machine.memory.view(0x800000, 4) as word:
+            assert int.from_bytes(word, "little") == 1234
+        with pytest.raises(MachineEnded) as caught:
+            machine.check_alive()
+        assert caught.value.code == code
+        expected = {
+            ExitCode.OK: "the machine has shut down",
+            ExitCode.CRASH: "the kernel crashed",
+            ExitCode.REFUSED: "the kernel refused to start: A",
+        }
+        assert str(caught.value) == expected[code]
+
+
+def test_a_triple_fault_is_told_apart(tmp_path: Path) -> None:
+    with Qemu(small(make_image(tmp_path, _TRIPLE_FAULT))) as machine:
+        assert machine.wait(PATIENCE) is None
+        with pytest.raises(MachineEnded, match="reset itself"):
+            machine.check_alive()
+
+
+def test_what_qemu_complains_about_is_passed_on(tmp_path: Path) -> None:
+    image = tmp_path / "image.elf"
+    image.write_bytes(b"not an image")
+    with Qemu(small(image)) as machine:
+        machine.wait(PATIENCE)
+        with pytest.raises(MachineEnded, match=r"QEMU ended with status 1: .*invalid kernel header"):
+            machine.check_alive()
+
+
+def test_the_second_serial_port_is_a_stream(tmp_path: Path) -> None:
+    image = make_image(tmp_path, _ECHO + leave(ExitCode.OK))
+    with Qemu(replace(small(image), link="serial")) as machine:
+        assert machine.serial is not None
+        machine.serial.setblocking(True)
+        machine.serial.settimeout(PATIENCE)
+        machine.serial.sendall(b"x")
+        assert machine.serial.recv(1) == b"y"
+        assert machine.wait(PATIENCE) == ExitCode.OK
+
+
+def test_the_model_file_is_opened_for_reading_only(tmp_path: Path) -> None:
+    model = tmp_path / "model.axm"
+    model.write_bytes(bytes(1 * MIB))
+    with Qemu(replace(small(make_image(tmp_path, _NOTE + _SPIN)), model=model)) as machine:
+        wait_for_note(machine)
+        folder = Path(f"/proc/{machine.process.id}")
+        numbers = [f.name for f in (folder / "fd").iterdir() if os.readlink(f) == str(model)]
+        assert numbers
+        for number in numbers:
+            text = (folder / "fdinfo" / number).read_text()
+            flags = next(int(line.split()[1], 8) for line in text.splitlines() if line.startswith("flags"))
+            assert flags & os.O_ACCMODE == os.O_RDONLY
+
+
+def test_a_machine_with_two_cores_and_a_part_shared_runs(tmp_path: Path) -> None:
+    image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
+    wanted = replace(small(image), cores=2, memory_bytes=64 * MIB, shared_bytes=32 * MIB)
+    with Qemu(wanted) as machine:
+        assert machine.wait(PATIENCE) == ExitCode.OK
+        assert machine.process.errors() == ""
+
+
+def wait_for_note(machine: Qemu) -> None:
+    """Wait until the guest has noted its number."""
+    deadline = time.monotonic() + PATIENCE
+    with machine.memory.view(0x800000, 4) as word:
+        while int.from_bytes(word, "little") != 1234 and time.monotonic() < deadline:
+            machine.check_alive()
+        assert int.from_bytes(word, "little") == 1234
+
+
+def test_closing_ends_a_machine_that_runs_on(tmp_path: Path) -> None:
+    with Qemu(small(make_image(tmp_path, _NOTE + _SPIN))) as machine:
+        wait_for_note(machine)
+        machine.check_alive()
+        process = machine.process.id
+    assert not Path(f"/proc/{process}").exists()
+    machine.close()
+
+
+def test_a_debugger_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
+    with Qemu(replace(small(image), gdb_port=port)) as machine:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                debugger = socket.create_connection(("127.0.0.1", port), 1.0)
+                break
+            except OSError:
+                machine.check_alive()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        with debugger:
+            assert machine.wait(0.2) is None
+            with machine.memory.view(0x800000, 4) as word:
+                assert bytes(word) == bytes(4)
+            # The packet `c`: continue.
+            debugger.sendall(b"+$c#63")
+            assert machine.wait(PATIENCE) == ExitCode.OK
+
+
+def test_qemu_dies_with_a_killed_host(tmp_path: Path) -> None:
+    image = make_image(tmp_path, _SPIN)
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from axiom.host.machine.qemu import MachineOptions, Qemu\n"
+        f"machine = Qemu(MachineOptions(Path({str(image)!r}), 32 << 20, accelerator='tcg'))\n"
+        "print(machine.process.id, flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert host.stdout is not None
+    machine = int(host.stdout.readline())
+    assert Path(f"/proc/{machine}").exists()
+    os.kill(host.pid, signal.SIGKILL)
+    host.wait()
+    host.stdout.close()
+    deadline = time.monotonic() + PATIENCE
+    while is_running(machine) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(machine)
+
+
+def is_running(process: int) -> bool:
+    """Tell whether a process exists and is not only waiting to be collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_missing_programs_and_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MachineError, match=r"there is no file .*image\.elf"):
+        Qemu(small(tmp_path / "image.elf"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="is not installed") as caught:
+        Qemu(small(tmp_path / "image.elf"))
+    assert "apt-get install qemu-system-x86" in caught.value.hint
