@@ -136,7 +136,18 @@ def _agree(kind: Any, make: Callable[[Any], list[Any]], a: Any, b: Any) -> None:
 
 
 def _edges(kind: Any) -> st.SearchStrategy[int]:
-    near = [kind.minimum, kind.minimum + 1, 0, 1, 2, 7, kind.bits - 1, kind.bits, kind.maximum - 1, kind.maximum]
+    near = [
+        kind.minimum,
+        kind.minimum + 1,
+        0,
+        1,
+        2,
+        7,
+        kind.bits - 1,
+        kind.bits,
+        kind.maximum - 1,
+        kind.maximum,
+    ]
     if kind.signed:
         near += [-1, -2, -7]
     return st.sampled_from(near) | st.integers(kind.minimum, kind.maximum)

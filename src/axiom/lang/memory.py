@@ -153,7 +153,9 @@ class Slice(Generic[T]):
         first, number = int(start), int(count)
         if first < 0 or number < 0 or first + number > self.count:
             raise Panic(PanicReason.BOUNDS, f"part [{first}, +{number}) of {self.count}")
-        return Slice[T](self.place_memory, self.place_offset + first * size_of(self.element), self.element, number)
+        return Slice[T](
+            self.place_memory, self.place_offset + first * size_of(self.element), self.element, number
+        )
 
 
 def array(element: type[T], count: int) -> Array[T]:

@@ -43,10 +43,14 @@ class _Field:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        return load_value(instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type)
+        return load_value(
+            instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type
+        )
 
     def __set__(self, instance: Any, value: Any) -> None:
-        store_value(instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type, value)
+        store_value(
+            instance.place_memory, instance.place_offset + self.layout.offset, self.layout.type, value
+        )
 
 
 def _resolve(annotation: Any, cls: type) -> Any:

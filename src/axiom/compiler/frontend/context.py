@@ -152,7 +152,9 @@ class Context:
             return place
         if not isinstance(value, type) and struct_layout(type(value)) is not None:
             self._require_static(value.place_memory, node, hint)
-            return ir.StaticPlace(StructType(type(value)), span, value.place_memory, value.place_offset, hint)
+            return ir.StaticPlace(
+                StructType(type(value)), span, value.place_memory, value.place_offset, hint
+            )
         return CompileTime(value)
 
     def _require_static(self, memory: Memory, node: ast.AST, hint: str) -> None:

@@ -15,7 +15,7 @@ from axiom.host.model.packed_writer import Progress, write_packed
 from axiom.host.model.vocabulary import read_vocabulary
 from axiom.host.serve.tokenizer import Tokenizer
 
-FORMAT_VERSION = 2  # of what is packed; a new one leaves older cached files unused
+FORMAT_VERSION = 3  # of what is packed; a new one leaves older cached files unused
 CHAT_TEMPLATE = "tokenizer.chat_template"
 
 

@@ -1,12 +1,9 @@
 """Writing a packed model, piece by piece: memory stays small whatever the model's size.
 
-Guarantees: the file appears under its name whole and on disk, or not at all. While one piece is being
-written, the next is read and repacked.
+The file appears under its name whole or not at all (whole_file.py). While one piece is being written, the
+next is read and repacked.
 """
 
-import errno
-import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +27,7 @@ from axiom.host.model.packed_file import (
     metadata_bytes,
 )
 from axiom.host.model.tensor_table import PAGE_BYTES, align, layout_id, tensor_table
+from axiom.host.model.whole_file import write_whole
 
 STRIP_BYTES = 8 << 20
 Bytes = NDArray[np.uint8]
@@ -39,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 def write_packed(
     model: LlamaModel, facts: ModelFacts, content_id: bytes, target: Path, progress: Progress | None
 ) -> None:
-    """Write a packed model to a temporary file beside `target`, then rename it.
+    """Write a packed model.
 
     progress: called with what is being done, bytes done and bytes in all. Raises UserError when the disk is
     full, the folder is not writable, or the source changes meanwhile; nothing is left behind then.
@@ -71,36 +69,7 @@ def write_packed(
         file.seek(0)
         file.write(header.page() + table)
 
-    _write_whole(target, total_bytes, fill)
-
-
-def _write_whole(target: Path, total_bytes: int, fill: Callable[[BinaryIO], None]) -> None:
-    """Let `fill` write a temporary file, and give it its name when it is on disk."""
-    part: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(target.parent)
-        if disk.f_bavail * disk.f_frsize < total_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".", suffix=".part")
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"there is too little room in {target.parent}: the packed model takes "
-                f"{(total_bytes >> 20) + 1} MiB.",
-                "free some space, or choose a folder on another disk",
-            ) from None
-        raise UserError(f"{target} cannot be written: {error.strerror}.") from None
+    write_whole(target, total_bytes, fill)
 
 
 def _write_weights(

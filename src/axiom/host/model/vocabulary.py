@@ -158,14 +158,16 @@ def _merges_by_score(metadata: Metadata, tokens: list[str], types: list[int]) ->
     """Return every pair of tokens whose union is a token, the highest score of the union first.
 
     SentencePiece always joins the neighbours whose union has the highest score, so every way to split a
-    token into two tokens is a merge, ranked by the token's score.
+    token into two tokens is a merge, ranked by the token's score. Of equal scores it joins the leftmost,
+    which matters for runs of spaces: they all score the same, and a run grows from its left end. Ranking
+    the longer union first has the same effect.
     """
     scores = metadata.numbers(PREFIX + "scores")
     _same_length(metadata, "scores", len(scores), len(tokens))
     typed = enumerate(zip(tokens, types, strict=True))
     ids = {text: i for i, (text, kind) in typed if kind in (NORMAL, UNUSED, USER_DEFINED)}
     ranked = [
-        (-scores[token_id], len(text), ids[text[:at]], ids[text[at:]])
+        (-scores[token_id], -len(text), ids[text[:at]], ids[text[at:]])
         for text, token_id in ids.items()
         for at in range(1, len(text))
         if text[:at] in ids and text[at:] in ids

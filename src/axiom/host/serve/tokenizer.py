@@ -1,8 +1,9 @@
 """Text to token ids and back, for one model.
 
 Guarantees: the ids are those of llama.cpp for the same vocabulary, and decoding gives back every text
-that was encoded (except what Unicode normalisation of a `qwen2` vocabulary changes). The work is done by
-the `tokenizers` library. Threads may share a tokenizer. Read tokenizer_build.py for how it is made.
+that was encoded, except what Unicode normalisation changes for `qwen2` and except U+2581, which comes back
+as a space from a SentencePiece vocabulary. Threads may share a tokenizer. The work is done by the
+`tokenizers` library; read tokenizer_build.py for how it is set up.
 """
 
 import threading

@@ -75,6 +75,13 @@ def _bpe(vocabulary: Vocabulary) -> Tokenizer:
 
 
 def _spm(vocabulary: Vocabulary) -> Tokenizer:
+    bytes_known = set(vocabulary.tokens) >= {f"<0x{byte:02X}>" for byte in range(256)}
+    if vocabulary.unknown_id is None and not bytes_known:
+        # The library would leave out what it cannot write without a word.
+        raise UserError(
+            "the vocabulary has neither a token for every byte nor tokenizer.ggml.unknown_token_id; "
+            "convert the model again."
+        )
     unknown = None if vocabulary.unknown_id is None else vocabulary.tokens[vocabulary.unknown_id]
     encoder = Tokenizer(
         models.BPE(

@@ -23,7 +23,7 @@ def _byte_of_mark() -> dict[str, int]:
 
 
 class Pieces:
-    """The bytes and the role of every token of a vocabulary."""
+    """The bytes and the role of every token of a vocabulary. Raises ValueError for an id outside of it."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -32,22 +32,28 @@ class Pieces:
 
     def text_of(self, token_id: int) -> bytes:
         """Return the bytes that a token adds to the text; none for a control token."""
-        kind = self._vocabulary.types[token_id]
+        kind = self._type(token_id)
         return b"" if kind in (CONTROL, UNKNOWN) else self._bytes(token_id, kind)
 
     def name_of(self, token_id: int) -> bytes:
         """Return the bytes that a token adds when control tokens are shown by name."""
-        return self._bytes(token_id, self._vocabulary.types[token_id])
+        return self._bytes(token_id, self._type(token_id))
 
     def begins_text(self, token_id: int) -> bool:
         """Return whether the encoder put a space in front of the text that follows this token."""
-        special = self._vocabulary.types[token_id] in (CONTROL, USER_DEFINED)
+        special = self._type(token_id) in (CONTROL, USER_DEFINED)
         return self._vocabulary.add_space_prefix and special
 
     @property
     def adds_space(self) -> bool:
         """Whether the encoder put a space in front of the whole text."""
         return self._vocabulary.add_space_prefix
+
+    def _type(self, token_id: int) -> int:
+        types = self._vocabulary.types
+        if not 0 <= token_id < len(types):
+            raise ValueError(f"the token id {token_id} is not in the vocabulary of {len(types)} tokens")
+        return types[token_id]
 
     def _bytes(self, token_id: int, kind: int) -> bytes:
         token = self._vocabulary.tokens[token_id]

@@ -37,15 +37,14 @@ from axiom.lang import (
     u32,
     u64,
     unsafe,
-    write_to,
     zeroed,
 )
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import switch_stack
 from axiom.metal.arch.processor_level import ProcessorLevel, processor_level
 from axiom.metal.arch.pvh import StartInfo
-from axiom.metal.arch.statistics import hardware_counters
-from axiom.metal.arch.uart import COM1, uart_start
+from axiom.metal.arch.statistics import beat, hardware_counters
+from axiom.metal.arch.uart import COM1, COM2, uart_start
 from axiom.metal.boot.config import KernelConfig
 from axiom.metal.boot.service import make_service, service
 from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
@@ -77,8 +76,8 @@ from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
 from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, allocator, region, seal
 from axiom.metal.kernel.image_regions import add_image_regions
 from axiom.metal.kernel.link import link, send_frame, start_link
-from axiom.metal.kernel.log import log
 from axiom.metal.kernel.panic import set_crash_place
+from axiom.metal.kernel.refusal import write_refusal
 from axiom.metal.kernel.scheduler import Task, TaskStatus, make_run
 from axiom.metal.kernel.serial_link import serial_link_step
 from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
@@ -103,8 +102,7 @@ def refuse(failure: BootFailure, detail: u32) -> None:
     """Say why the kernel does not start, on the serial line and, where there is one, the link; leave."""
     report.failure = failure
     report.failure_detail = detail
-    write_to(log, f"axiom: refused to start: failure {u32(failure)}, detail {detail}")
-    log.end()
+    write_refusal(failure, detail)
     rings = region(report.regions, RegionKind.LINK)
     if rings.bytes >= LINK_BYTES:
         # SAFETY: the region was carved for the link.
@@ -196,6 +194,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     extra = (Task("serial", serial_step, SERIAL_BUDGET_CYCLES),) if config.serial_link else ()
     run_tasks = make_run((*served.tasks, *extra), heartbeat=True)
     state = served.state
+    serial = config.serial_link
     weights_bytes, layout_id = config.weights_bytes, config.layout_id
     scratch_bytes = next(r.bytes for r in plan if r.kind == RegionKind.ARENA)
     ecam_place = static_var(array(u64, 1))
@@ -242,6 +241,8 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         report.stage_cycles[u32(BootStage.ENTRY)] = entry[0]
         reached(BootStage.RING3)
         uart_start(u16(COM1))
+        if serial:
+            uart_start(u16(COM2))
         level = processor_level()
         if level == ProcessorLevel.TOO_OLD:
             refuse(BootFailure.PROCESSOR_TOO_OLD, u32(0))
@@ -277,6 +278,9 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         reached(BootStage.READY)
         send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
         run_tasks()
+        if serial:
+            while serial_link_step():
+                beat()
         power_off(ExitCode.OK)
 
     return [main, run]

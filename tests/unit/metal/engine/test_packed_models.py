@@ -12,7 +12,7 @@ from tests.support.small_model import MODELS, load_small_model
 @pytest.mark.parametrize("name", ["f32", "f32-untied", "f16", "q8_0", "q4_0"])
 def test_the_host_packs_what_the_engine_reads(name: str, tmp_path: Path) -> None:
     mine = load_small_model(name, 512, "f32")
-    packed = packed_model(MODELS / f"stories260K-{name}.gguf", lambda _: {}, tmp_path)
+    packed = packed_model(MODELS / f"stories260K-{name}.gguf", tmp_path)
     assert packed.shape == mine.spec.shape
     assert packed.tensors == mine.spec.tensors
     header = packed.header

@@ -1,0 +1,111 @@
+"""The command line: arguments and text, nothing else.
+
+Data goes to stdout, everything else to stderr. Every error that a user can meet is one sentence; exit
+status 2 is the user's to mend, 3 the machine's, 70 a crash of the kernel.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from axiom.host.errors import AxiomError
+
+app = typer.Typer(
+    name="axiom",
+    help="Run a language model on a kernel that does nothing else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ModelArgument = Annotated[
+    str | None, typer.Argument(metavar="[MODEL.gguf]", help="A GGUF file; the bundled model when left out.")
+]
+MachineOption = Annotated[str, typer.Option(help="auto, kvm, tcg or hosted.")]
+ContextOption = Annotated[
+    int | None, typer.Option(help="Positions that the KV cache holds; up to 4096 by default.")
+]
+
+
+@app.command()
+def run(
+    model: ModelArgument = None,
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="The text to go on from.")] = "",
+    count: Annotated[int, typer.Option("-n", help="The most tokens to generate.")] = 256,
+    temp: Annotated[float, typer.Option(help="Temperature; 0 always takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Choose among this many tokens; 0 for all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Choose among tokens of this much probability.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Repeat a draw; random when left out.")] = None,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos", help="Go on after the end of the text.")
+    ] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Print token ids on one line instead of text.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    machine: MachineOption = "auto",
+    cpus: Annotated[int, typer.Option(help="Processors of the machine.")] = 1,
+    memory: Annotated[str | None, typer.Option(help="Memory of the machine, such as 512M or 4G.")] = None,
+    context: ContextOption = None,
+) -> None:
+    """Boot the kernel with a model and stream what it generates."""
+    from axiom.host.cli.run import RunOptions, run_model
+
+    options = RunOptions(
+        model,
+        prompt,
+        count,
+        temp,
+        top_k,
+        top_p,
+        seed,
+        ignore_eos,
+        ids,
+        json,
+        machine,
+        cpus,
+        memory,
+        context,
+    )
+    run_model(options, errors)
+
+
+@app.command()
+def plan(
+    model: ModelArgument = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    memory: Annotated[str | None, typer.Option(help="Memory of the machine, such as 512M or 4G.")] = None,
+    context: ContextOption = None,
+) -> None:
+    """Show the memory plan of a model: every region, and what a token costs. Nothing boots."""
+    from axiom.host.cli.plan import show_plan
+
+    show_plan(model, json, memory, context, errors)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this computer offers, and what to do about what is missing."""
+    from axiom.host.cli.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def main() -> None:
+    """Run the command line; render every known error as one sentence."""
+    try:
+        app()
+    except AxiomError as error:
+        errors.print(error.message if error.exit_status == 70 else f"axiom: {error.message}", markup=False)
+        if error.hint:
+            errors.print(f"hint: {error.hint}", markup=False)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,50 @@
+"""What several commands share: sizes, the model argument, and progress on long work."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from axiom.host.errors import UserError
+from axiom.host.model.pack import packed_model
+from axiom.host.model.packed_file import PackedModel
+from axiom.models import bundled_model_path
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+MACHINE_STEP_BYTES = 2 << 20
+
+
+def parse_size(text: str | None) -> int | None:
+    """Return the bytes that a size such as 512M means, rounded up to 2 MiB; None stays None."""
+    if text is None:
+        return None
+    upper = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = upper[-1:] if upper[-1:] in UNITS else ""
+    number = upper[: len(upper) - len(unit)]
+    if not number.isascii() or not number.isdigit() or int(number) == 0:
+        raise UserError(f"the size {text!r} is not understood.", "write 512M or 4G, for example")
+    return -(-int(number) * UNITS[unit] // MACHINE_STEP_BYTES) * MACHINE_STEP_BYTES
+
+
+@contextmanager
+def progress_bar(console: Console) -> Generator[Callable[[str, int, int], None]]:
+    """Show a bar on stderr while something takes long; nothing where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield update
+
+
+def open_model(argument: str | None, console: Console) -> PackedModel:
+    """Return the packed form of the model that was asked for, packing it first when needed."""
+    path = Path(argument) if argument is not None else bundled_model_path()
+    with progress_bar(console) as update:
+        return packed_model(path, progress=update)

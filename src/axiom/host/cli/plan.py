@@ -1,0 +1,53 @@
+"""`axiom plan`: what a model needs, before anything boots."""
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from axiom.host.cli.models import open_model, parse_size
+from axiom.host.image.build import build_image
+from axiom.host.image.plan import available_bytes, check_memory, least_memory, place_regions
+from axiom.host.machine.session import plan_for
+from axiom.host.model.pack import default_cache_dir
+
+
+def show_plan(
+    argument: str | None, as_json: bool, memory: str | None, context: int | None, console: Console
+) -> None:
+    """Print the regions of a model's machine, its memory, and the bytes read per token."""
+    wanted = parse_size(memory)
+    model = open_model(argument, console)
+    plan = plan_for(model, context)
+    image = build_image(plan.config, default_cache_dir().parent)
+    memory_bytes = wanted or least_memory(plan, image.end)
+    check_memory(plan, image.end, memory_bytes)
+    placed = place_regions(plan.config.regions, image.end, memory_bytes) or ()
+    spec = plan.config.engine
+    facts = {
+        "model": model.name,
+        "memory_bytes": memory_bytes,
+        "available_bytes": available_bytes(),
+        "n_context": spec.n_context,
+        "kv_type": spec.kv_type,
+        "bytes_per_token": plan.bytes_per_token,
+        "multiply_adds_per_token": plan.multiply_adds_per_token,
+        "regions": [{"name": r.kind.name.lower(), "address": r.address, "bytes": r.bytes} for r in placed],
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table("region", "address", "bytes", box=None, pad_edge=False)
+    for region in placed:
+        table.add_row(region.kind.name.lower(), f"{region.address:#x}", f"{region.bytes:,}")
+    out = Console(highlight=False)
+    out.print(table)
+    fits = "fits" if memory_bytes <= available_bytes() else "does not fit"
+    out.print(
+        f"{model.name}: {spec.n_context} positions, KV cache in {spec.kv_type}; reads {plan.bytes_per_token:,} "
+        f"bytes of weights and does {plan.multiply_adds_per_token:,} multiply-adds a token",
+        soft_wrap=True,
+    )
+    out.print(
+        f"machine of {memory_bytes >> 20} MiB: {fits} in the {available_bytes() >> 20} MiB available now"
+    )

@@ -1,0 +1,113 @@
+"""The kernel's service compiled into this process: the same tasks, engine and link, on a thread."""
+
+import mmap
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from axiom.abi.link import LINK_BYTES
+from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.host.errors import CrashError, MachineError
+from axiom.host.machine.carriers import RingCarrier
+from axiom.host.model.packed_file import PackedModel
+from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Panic, Target, u64
+from axiom.metal.boot.hosted import HostedMemory, make_hosted
+from axiom.metal.engine.activations import activation_bytes
+from axiom.metal.engine.kv_cache import kv_cache_bytes
+from axiom.metal.engine.spec import EngineSpec
+from axiom.metal.kernel.clock import now_cycles
+
+WIDE_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"}
+NEEDED_FLAGS = {"avx2", "bmi2", "f16c", "fma"}
+CALIBRATION_SECONDS = 0.02
+
+
+def processor_flags() -> set[str]:
+    """Return the feature names that Linux gives for this processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def hosted_target() -> Target:
+    """Return the best target that this processor runs. Raises MachineError when it runs none."""
+    flags = processor_flags()
+    missing = NEEDED_FLAGS - flags
+    if missing:
+        raise MachineError(f"this processor lacks {', '.join(sorted(missing))}; x86-64-v3 is needed.")
+    return X86_64_V4_VNNI if flags >= WIDE_FLAGS else X86_64_V3
+
+
+def _memory(count: int) -> mmap.mmap:
+    return mmap.mmap(-1, max(count, mmap.PAGESIZE))
+
+
+def _address(memory: mmap.mmap) -> int:
+    return int(np.frombuffer(memory, np.uint8).__array_interface__["data"][0])
+
+
+class HostedMachine:
+    """One model served on a thread of this process."""
+
+    def __init__(self, spec: EngineSpec, model: PackedModel) -> None:
+        start = time.monotonic()
+        serve = make_hosted(spec, hosted_target())
+        self._serve = serve
+        self._hosted: Hosted = load_hosted([serve])
+        compiled = time.monotonic()
+        with model.path.open("rb") as file:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._rings, self._kv = _memory(LINK_BYTES), _memory(kv_cache_bytes(spec))
+        self._activations, self._weights = _memory(activation_bytes(spec)), whole
+        self._request = HostedMemory(
+            link=u64(_address(self._rings)),
+            weights=u64(_address(whole) + model.weights_offset),
+            weights_bytes=u64(model.weights_bytes),
+            kv_cache=u64(_address(self._kv)),
+            kv_cache_bytes=u64(len(self._kv)),
+            activations=u64(_address(self._activations)),
+            activations_bytes=u64(len(self._activations)),
+            tsc_hz=u64(_tsc_hz()),
+        )
+        self.stages_ms = {"build": (compiled - start) * 1e3, "map": (time.monotonic() - compiled) * 1e3}
+        self.carrier = RingCarrier(memoryview(self._rings))
+        self._panic: Panic | None = None
+        self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._hosted(self._serve, self._request)
+        except Panic as panic:
+            self._panic = panic
+
+    def check_alive(self) -> None:
+        """Raise CrashError or MachineError when the service has ended."""
+        if self._panic is not None:
+            raise CrashError(f"Panic: {self._panic}")
+        if not self._thread.is_alive():
+            raise MachineError("the service has shut down")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """The thread ends when it is told to shut down; one that is not dies with the process."""
+        if error is None:
+            self._thread.join(5.0)
+
+
+def _tsc_hz() -> int:
+    """Measure the cycle counter against the clock of the process."""
+    hosted = load_hosted([now_cycles])
+    first, start = int(hosted(now_cycles)), time.monotonic()
+    while time.monotonic() - start < CALIBRATION_SECONDS:
+        pass
+    return round((int(hosted(now_cycles)) - first) / (time.monotonic() - start))

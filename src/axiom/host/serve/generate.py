@@ -1,0 +1,99 @@
+"""One request from prompt to text, as events for whoever shows them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from axiom.abi.link import DoneReason, ErrorCode
+from axiom.host.errors import MachineError, UserError
+from axiom.host.machine.events import DoneEvent, ErrorEvent, LogitsEvent, TokenEvent
+from axiom.host.machine.link import LinkClient
+from axiom.host.machine.requests import StartRequest
+from axiom.host.serve.tokenizer import Tokenizer
+
+TOKEN_SECONDS = 120.0
+
+
+@dataclass
+class Generation:
+    """What came of a request. Times come from the kernel's cycle counter."""
+
+    prompt_ids: list[int]
+    ids: list[int] = field(default_factory=list[int])
+    text: str = ""
+    reason: DoneReason = DoneReason.NONE
+    logits_digest: int = 0
+    ttft_ms: float = 0.0
+    decode_tok_s: float = 0.0
+    token_us: list[float] = field(default_factory=list[float])
+    first_token_at: float = 0.0
+    logits: list[LogitsEvent] = field(default_factory=list[LogitsEvent])
+
+
+def generate(
+    link: LinkClient,
+    tsc_hz: int,
+    tokenizer: Tokenizer,
+    request: StartRequest,
+    on_text: Callable[[str], None] | None = None,
+) -> Generation:
+    """Run one request to its end; `on_text` gets text as it is generated.
+
+    On KeyboardInterrupt the sequence is cancelled and what there is is returned.
+    """
+    made = Generation(list(request.prompt))
+    stream = tokenizer.stream(request.prompt)
+    cycles: list[int] = []
+    link.start(request)
+    while True:
+        try:
+            event = link.next_event(TOKEN_SECONDS)
+        except KeyboardInterrupt:
+            link.cancel(request.sequence_id)
+            continue
+        if isinstance(event, TokenEvent):
+            if not made.ids:
+                made.first_token_at = time.monotonic()
+            made.ids.append(event.token)
+            cycles.append(event.cycles)
+            if event.token not in request.eos_ids:
+                _show(made, stream.push(event.token), on_text)
+        elif isinstance(event, LogitsEvent):
+            made.logits.append(event)
+        elif isinstance(event, DoneEvent):
+            _show(made, stream.flush(), on_text)
+            _finish(made, event, cycles, tsc_hz)
+            return made
+        elif isinstance(event, ErrorEvent):
+            raise _refused(event, request.prompt)
+
+
+def _show(made: Generation, text: str, on_text: Callable[[str], None] | None) -> None:
+    made.text += text
+    if text and on_text is not None:
+        on_text(text)
+
+
+def _finish(made: Generation, event: DoneEvent, cycles: Sequence[int], tsc_hz: int) -> None:
+    made.reason, made.logits_digest = event.reason, event.logits_digest
+    if not cycles:
+        return
+    made.ttft_ms = (event.first_token_cycles - event.start_cycles) / tsc_hz * 1e3
+    made.token_us = [(b - a) / tsc_hz * 1e6 for a, b in pairwise(cycles)]
+    if len(cycles) > 1 and cycles[-1] > cycles[0]:
+        made.decode_tok_s = (len(cycles) - 1) * tsc_hz / (cycles[-1] - cycles[0])
+
+
+def _refused(event: ErrorEvent, prompt: Sequence[int]) -> UserError | MachineError:
+    if event.code == ErrorCode.PROMPT_TOO_LONG:
+        return UserError(
+            f"the prompt has {len(prompt)} tokens, more than the context holds.", "give a larger --context"
+        )
+    if event.code == ErrorCode.PROMPT_EMPTY:
+        return UserError(
+            "the prompt is empty, and the model has no token to begin with.", "give one with -p"
+        )
+    if event.code == ErrorCode.BAD_PARAMETERS:
+        return UserError("a sampling option is out of its range.", "see `axiom run --help`")
+    return MachineError(f"the kernel did not take the request: {event.code.name} ({event.detail}).")
