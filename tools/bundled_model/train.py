@@ -4,7 +4,11 @@ Every story is new: the run never sees one twice, and the held-out stories have 
 PyTorch, which nothing else here does. Writes `weights.npz` (GGUF tensor names), `tokenizer.json` and
 `training.json`, from which `export_gguf` makes the model file.
 
-    python -m tools.bundled_model.train --steps 2800 --output build/bundled_model
+    python -m tools.bundled_model.train --steps 2800 --output build/bundled_model_first
+    python -m tools.bundled_model.train --steps 1500 --from build/bundled_model_first \
+        --first-story 10100000 --peak-rate 0.0015 --output build/bundled_model
+
+The second command trains the first one's weights further, on further stories.
 """
 
 import argparse
@@ -35,7 +39,7 @@ POOL_STORIES = BATCH_STORIES * 32
 # every position is trained.
 PACKED_EVERY = 8
 IGNORED = -100
-PEAK_RATE, FINAL_RATE, WARMUP_STEPS = 3e-3, 1e-4, 60
+PEAK_RATE, FINAL_SHARE, WARMUP_STEPS = 3e-3, 1 / 30, 60
 
 
 class Layer(nn.Module):
@@ -119,9 +123,9 @@ def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     return inputs, targets
 
 
-def batches(tokenizer: Tokenizer, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(tokenizer: Tokenizer, first_story: int, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches for ever, of stories never seen before."""
-    seed = FIRST_TRAINING_SEED
+    seed = first_story
     while True:
         pool = sorted(encode(tokenizer, seed, POOL_STORIES), key=len)
         seed += POOL_STORIES
@@ -136,12 +140,12 @@ def batches(tokenizer: Tokenizer, rng: random.Random) -> Iterator[tuple[Tensor, 
                 yield padded(group)
 
 
-def rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int, peak: float) -> float:
     """Return the learning rate: a linear rise, then a cosine down to the final one."""
     if step < WARMUP_STEPS:
-        return PEAK_RATE * (step + 1) / WARMUP_STEPS
+        return peak * (step + 1) / WARMUP_STEPS
     progress = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
-    return FINAL_RATE + (PEAK_RATE - FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2
+    return peak * (FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def loss_of(model: Llama, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -179,21 +183,30 @@ def save(model: Llama, tokenizer: Tokenizer, record: dict[str, object], folder: 
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def train(steps: int, seed: int, folder: Path) -> None:
+def load(model: Llama, folder: Path) -> None:
+    """Take the weights that an earlier run has saved."""
+    with np.load(folder / "weights.npz") as arrays, torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(arrays[name]))
+
+
+def train(steps: int, seed: int, first_story: int, peak: float, earlier: Path | None, folder: Path) -> None:
     """Train for so many steps and write the result."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tokenizer = train_tokenizer()
     held_out = encode(tokenizer, FIRST_HELD_OUT_SEED, N_HELD_OUT)
     model = Llama(SHAPE)
+    if earlier is not None:
+        load(model, earlier)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters} parameters, vocabulary of {tokenizer.get_vocab_size()}", flush=True)
     optimizer = optimizer_of(model)
-    source = batches(tokenizer, random.Random(seed))
+    source = batches(tokenizer, first_story, random.Random(seed))
     started, n_tokens = time.monotonic(), 0
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, steps)
+            group["lr"] = rate_at(step, steps, peak)
         inputs, targets = next(source)
         loss = loss_of(model, inputs, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -214,6 +227,7 @@ def train(steps: int, seed: int, folder: Path) -> None:
                 "steps": step + 1,
                 "planned_steps": steps,
                 "seed": seed,
+                "first_story": first_story,
                 "tokens": n_tokens,
                 "seconds": round(seconds),
                 "held_out_loss": round(measured, 4),
@@ -227,8 +241,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bundled_model"))
+    parser.add_argument("--first-story", type=int, default=FIRST_TRAINING_SEED, help="its seed")
+    parser.add_argument("--peak-rate", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument("--from", dest="earlier", type=Path, help="folder of an earlier run to go on from")
     options = parser.parse_args()
-    train(options.steps, options.seed, options.output)
+    train(
+        options.steps, options.seed, options.first_story, options.peak_rate, options.earlier, options.output
+    )
 
 
 if __name__ == "__main__":

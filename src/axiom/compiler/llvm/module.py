@@ -61,7 +61,8 @@ class Module:
         text = (
             f'nounwind noredzone{extra} "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
             f'"prefer-vector-width"="{8 * target.vector_bytes}" '
-            f'"min-legal-vector-width"="{8 * target.vector_bytes}" "frame-pointer"="all" "disable-tail-calls"="true"'
+            f'"min-legal-vector-width"="{8 * target.vector_bytes}" '
+            '"frame-pointer"="all" "disable-tail-calls"="true"'
         )
         number = self._attributes.setdefault(text, len(self._attributes) + 2)
         return f"#{number}"

@@ -44,8 +44,9 @@ def show_plan(
     out.print(table)
     fits = "fits" if memory_bytes <= available_bytes() else "does not fit"
     out.print(
-        f"{model.name}: {spec.n_context} positions, KV cache in {spec.kv_type}; reads {plan.bytes_per_token:,} "
-        f"bytes of weights and does {plan.multiply_adds_per_token:,} multiply-adds a token",
+        f"{model.name}: {spec.n_context} positions, KV cache in {spec.kv_type}; reads "
+        f"{plan.bytes_per_token:,} bytes of weights and does {plan.multiply_adds_per_token:,} "
+        "multiply-adds a token",
         soft_wrap=True,
     )
     out.print(

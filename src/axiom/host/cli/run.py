@@ -87,7 +87,7 @@ def run_model(options: RunOptions, console: Console) -> None:
         top_k=options.top_k,
         top_p=options.top_p,
         seed=options.seed if options.seed is not None else secrets.randbits(32),
-        eos_ids=tokenizer.eos_ids,
+        eos_ids=sorted(tokenizer.eos_ids),
         ignore_eos=options.ignore_eos,
     )
     with open_session(model, wanted) as session:
