@@ -4,9 +4,9 @@ Every story is new: the run never sees one twice, and the held-out stories have 
 PyTorch, which nothing else here does. Writes `weights.npz` (GGUF tensor names), `tokenizer.json` and
 `training.json`, from which `export_gguf` makes the model file.
 
-    python -m tools.bundled_model.train --steps 2800 --output build/bundled_model_first
-    python -m tools.bundled_model.train --steps 1500 --from build/bundled_model_first \
-        --first-story 10100000 --peak-rate 0.0015 --output build/bundled_model
+    python -m tools.bundled_model.train --steps 2800 --output build/first
+    python -m tools.bundled_model.train --steps 1500 --from build/first --output build/bundled_model
+        --seed 2 --first-story 10100000 --peak-rate 0.0015
 
 The second command trains the first one's weights further, on further stories.
 """
