@@ -30,10 +30,11 @@ def as_slice(array: NDArray[Any]) -> Any:
 
 @dataclass
 class Generated:
-    """The tokens of a sequence, the logits of each step, and how it ended."""
+    """The tokens of a sequence, the logits of each step and of the prompt, and how it ended."""
 
     tokens: list[int] = field(default_factory=list[int])
     logits: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
+    prompt_logits: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
     reason: DoneReason = DoneReason.NONE
     digest: int = 0
     n_steps: int = 0
@@ -51,7 +52,7 @@ class EngineRun:
         engine = self.engine
         if target != "python":
             require_target(target)
-            functions = [engine.bind, engine.start, engine.step, engine.cancel]
+            functions = [engine.bind, engine.start, engine.advance, engine.share, engine.cancel]
             self.hosted = load_hosted(functions, HOSTED_TARGETS[target])
         self.weights = weights
         self.call(engine.bind, self.state, self.weights, self.kv_cache, self.activations)
@@ -67,8 +68,13 @@ class EngineRun:
         return self.call(self.engine.start, self.state, wanted, np.array(prompt, np.uint32))
 
     def step(self) -> StepEvent:
-        """Run one operation."""
-        return self.call(self.engine.step, self.state)
+        """Run one step on all lanes, the last one first: they must not depend on one another."""
+        event = self.call(self.engine.advance, self.state)
+        if event != StepEvent.WORK:
+            return event
+        for lane in reversed(range(self.spec.n_lanes)):
+            self.call(self.engine.share, self.state, u32(lane), u32(self.spec.n_lanes))
+        return StepEvent.BUSY
 
     def cancel(self) -> None:
         """Cancel the running sequence."""
@@ -88,6 +94,8 @@ class EngineRun:
             if event == StepEvent.TOKEN:
                 made.tokens.append(int(self.state.token))
                 made.logits.append(self.logits())
+            if event == StepEvent.PROMPT_LOGITS:
+                made.prompt_logits.append(self.logits())
             if event == StepEvent.DONE:
                 made.reason, made.digest = self.state.finish_reason, int(self.state.logits_digest)
                 return made

@@ -38,6 +38,7 @@ class MessageType(IntEnum):
     DONE = 67
     COUNTERS = 68
     ERROR = 69
+    PROMPT_LOGITS = 70
 
 
 class ErrorCode(IntEnum):
@@ -67,6 +68,7 @@ class DoneReason(IntEnum):
 
 FLAG_IGNORE_EOS = 1
 FLAG_SEND_LOGITS = 2
+FLAG_PROMPT_LOGITS = 4
 
 
 @mmio

@@ -1,6 +1,7 @@
 """Where each buffer of the forward pass lies in the activations region.
 
-Every buffer starts on a cache line and is padded with zeros to a multiple of 16 numbers.
+Every buffer starts on a cache line. A buffer of numbers holds one row per token of a batch (or per lane),
+each padded with zeros to a multiple of 16 numbers; the rows follow one another.
 """
 
 from dataclasses import dataclass, fields
@@ -16,20 +17,23 @@ F32_BYTES = 4
 
 @dataclass(frozen=True)
 class Buffer:
-    """A part of the activations region."""
+    """A part of the activations region. stride: numbers from one token to the next; 0: one row only."""
 
     offset: int
     bytes: int
+    stride: int = 0
 
 
 @dataclass(frozen=True)
 class Activations:
     """The buffers; numbers are f32 unless said otherwise.
 
-    residual, normed, projected: d_model. quantised: blocks of `quantise` for the widest matrix. query,
-    attended: n_heads * head_dim. key, value: n_kv_heads * head_dim. cosines, sines: head_dim.
-    scores: n_context, and sums: head_dim, for each query head of one KV head. gate, up: d_ffn.
-    logits: n_vocab. draw_weights: i32 per token of the vocabulary. tokens: u32 per position, the prompt.
+    Per token of a batch - residual, normed, projected: d_model. query, attended: n_heads * head_dim.
+    key, value: n_kv_heads * head_dim. cosines, sines: head_dim. gate, up: d_ffn.
+    quantised: a batch of rows of the widest matrix in the format of `quantise`.
+    Per lane - scores: n_context, and sums: head_dim, for each query head of one KV head.
+    Once - logits: n_vocab. draw_weights: i32 per token of the vocabulary. tokens: u32 per position, the
+    prompt.
     """
 
     residual: Buffer
@@ -64,34 +68,42 @@ def plan_activations(spec: EngineSpec) -> Activations:
     queries = shape.n_heads // shape.n_kv_heads
     at = 0
 
-    def place(n_bytes: int) -> Buffer:
+    def place(n_bytes: int, stride: int = 0) -> Buffer:
         nonlocal at
-        made = Buffer(at, n_bytes)
+        made = Buffer(at, n_bytes, stride)
         at = round_up(at + n_bytes, CACHE_LINE_BYTES)
         return made
 
-    def numbers(count: int) -> Buffer:
+    def once(count: int) -> Buffer:
         return place(round_up(count, 16) * F32_BYTES)
+
+    def batch(count: int, more: int = 0) -> Buffer:
+        stride = round_up(count, 16)
+        return place((stride * spec.n_batch + more) * F32_BYTES, stride)
+
+    def per_lane(count: int) -> Buffer:
+        stride = round_up(count, 16)
+        return place(stride * spec.n_lanes * F32_BYTES, stride)
 
     # A value is read sixteen numbers at a time from any head's start, hence the 16 more.
     return Activations(
-        residual=numbers(shape.d_model),
-        normed=numbers(shape.d_model),
-        projected=numbers(shape.d_model),
-        quantised=place(quantised_bytes(round_up(widest, 32))),
-        query=numbers(shape.n_heads * shape.head_dim),
-        key=numbers(shape.n_kv_heads * shape.head_dim),
-        value=numbers(shape.n_kv_heads * shape.head_dim + 16),
-        attended=numbers(shape.n_heads * shape.head_dim),
-        cosines=numbers(shape.head_dim),
-        sines=numbers(shape.head_dim),
-        scores=numbers(queries * round_up(spec.n_context, 16)),
-        sums=numbers(queries * round_up(shape.head_dim, 16)),
-        gate=numbers(shape.d_ffn),
-        up=numbers(shape.d_ffn),
-        logits=numbers(shape.n_vocab),
-        draw_weights=numbers(shape.n_vocab),
-        tokens=numbers(spec.n_context),
+        residual=batch(shape.d_model),
+        normed=batch(shape.d_model),
+        projected=batch(shape.d_model),
+        quantised=place(quantised_bytes(round_up(widest, 32)) * spec.n_batch),
+        query=batch(shape.q_dim),
+        key=batch(shape.kv_dim),
+        value=batch(shape.kv_dim, more=16),
+        attended=batch(shape.q_dim),
+        cosines=batch(shape.head_dim),
+        sines=batch(shape.head_dim),
+        scores=per_lane(queries * round_up(spec.n_context, 16)),
+        sums=per_lane(queries * round_up(shape.head_dim, 16)),
+        gate=batch(shape.d_ffn),
+        up=batch(shape.d_ffn),
+        logits=once(shape.n_vocab),
+        draw_weights=once(shape.n_vocab),
+        tokens=once(spec.n_context),
     )
 
 

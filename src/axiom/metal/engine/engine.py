@@ -1,6 +1,6 @@
-"""The engine: one sequence at a time, one operation per step.
+"""The engine: one sequence at a time, one step of the schedule at a time, on any number of lanes.
 
-    bind -> start -> step, step, ... TOKEN ... step ... DONE
+    bind -> start -> advance (WORK), share on every lane, advance ... TOKEN ... advance ... DONE
 
 `make_engine` specialises all of it for one model. Read `schedule` for what a token costs, `forward` for
 what an operation does, `sequence` for the state.
@@ -9,10 +9,10 @@ what an operation does, `sequence` for the state.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from axiom.abi.link import FLAG_IGNORE_EOS, MAX_EOS_IDS, DoneReason, StartMessage
-from axiom.lang import Slice, f32, fill_zero, fn, i32, reinterpret, table, u8, u32, u64, urange
+from axiom.abi.link import FLAG_IGNORE_EOS, FLAG_PROMPT_LOGITS, MAX_EOS_IDS, DoneReason, StartMessage
+from axiom.lang import Slice, f32, fill_zero, fn, i32, minimum, reinterpret, table, u8, u32, u64, urange
 from axiom.metal.engine.activations import plan_activations
-from axiom.metal.engine.forward import make_execute
+from axiom.metal.engine.forward import Share, make_execute
 from axiom.metal.engine.kv_cache import kv_cache_bytes
 from axiom.metal.engine.operation import OperationKind, OperationRecord
 from axiom.metal.engine.sampler import random_bits, sample
@@ -29,8 +29,12 @@ class Engine:
 
     bind(state, weights, kv_cache, activations): give it its memory; once.
     start(state, request, prompt): take a request when idle; the prompt is copied.
-    step(state): run one operation. TOKEN: a token was sampled; state.token, token_index, token_cycles
-      and logits() describe it. DONE, once per sequence, after its last token: state.finish_reason.
+    advance(state): decide what comes next. WORK: every lane must do its share before the next call.
+      TOKEN: a token was sampled; state.token, token_index, token_cycles and logits() describe it.
+      PROMPT_LOGITS: logits() are those of the prompt's position state.position + first_row. DONE, once
+      per sequence, after its last token: state.finish_reason.
+    share(state, lane, n_lanes): do one lane's part of the step.
+    step(state): advance, and do all the work there is on one lane.
     cancel(state): end the running sequence; the next step gives DONE.
     """
 
@@ -38,6 +42,8 @@ class Engine:
     schedule: Schedule
     bind: Callable[[EngineState, Slice[u8], Slice[u8], Slice[u8]], None]
     start: Callable[[EngineState, StartMessage, Slice[u32]], StartStatus]
+    advance: Callable[[EngineState], StepEvent]
+    share: Callable[[EngineState, u32, u32], None]
     step: Callable[[EngineState], StepEvent]
     cancel: Callable[[EngineState], None]
 
@@ -68,6 +74,7 @@ def finish(state: EngineState, reason: DoneReason) -> None:
     """End the sequence."""
     state.finish_reason = reason
     state.phase = Phase.FINISHED
+    state.working = False
     state.end_cycles = now_cycles()
 
 
@@ -84,7 +91,7 @@ def make_engine(spec: EngineSpec) -> Engine:
     execute = make_execute(spec, schedule)
     records = table(OperationRecord, [operation.record() for operation in schedule.operations])
     at, n_vocab, n_context = plan_activations(spec), spec.shape.n_vocab, spec.n_context
-    kv_bytes, output_start = kv_cache_bytes(spec), schedule.output_start
+    kv_bytes, output_start, n_batch = kv_cache_bytes(spec), schedule.output_start, spec.n_batch
 
     @fn
     def prompt_tokens(state: EngineState) -> Slice[u32]:
@@ -106,6 +113,26 @@ def make_engine(spec: EngineSpec) -> Engine:
         state.phase = Phase.IDLE
 
     @fn
+    def begin_batch(state: EngineState, position: u32) -> None:
+        """Begin the walk for the tokens from `position` on: what is left of the prompt, or one token."""
+        n_left = state.n_prompt - position if position < state.n_prompt else u32(1)
+        state.position = position
+        state.n_batched = minimum(n_left, u32(n_batch))
+        state.n_tokens = state.n_batched
+        state.first_row = u32(0)
+        state.operation = u32(0)
+        state.piece = u32(0)
+        state.working = False
+
+    @fn
+    def begin_output(state: EngineState, row: u32) -> None:
+        """Begin the output part for one token of the batch."""
+        state.first_row = row
+        state.n_tokens = u32(1)
+        state.operation = u32(output_start)
+        state.piece = u32(0)
+
+    @fn
     def start(state: EngineState, request: StartMessage, prompt: Slice[u32]) -> StartStatus:
         if state.phase != Phase.IDLE:
             return StartStatus.BUSY
@@ -122,23 +149,15 @@ def make_engine(spec: EngineSpec) -> Engine:
             tokens[i] = prompt[i]
         state.request = request
         state.finish_reason = DoneReason.NONE
-        state.operation = u32(0)
         state.n_prompt = u32(prompt.length)
-        state.position = u32(0)
-        state.input_token = prompt[0]
         state.n_generated = u32(0)
         state.logits_digest = u32(0)
         state.first_token_cycles = u64(0)
         state.end_cycles = u64(0)
+        begin_batch(state, u32(0))
         state.start_cycles = now_cycles()
         state.phase = Phase.RUNNING
         return StartStatus.OK
-
-    @fn
-    def next_position(state: EngineState, token: u32) -> None:
-        state.position += 1
-        state.input_token = token
-        state.operation = u32(0)
 
     @fn
     def sample_token(state: EngineState) -> StepEvent:
@@ -165,26 +184,85 @@ def make_engine(spec: EngineSpec) -> Engine:
             finish(state, DoneReason.EOS)
         elif state.n_generated == request.max_new:
             finish(state, DoneReason.LENGTH)
-        elif state.position + 1 == n_context:
+        elif state.position + state.n_batched == n_context:
             finish(state, DoneReason.CONTEXT_FULL)
         else:
-            next_position(state, token)
+            position = state.position + state.n_batched
+            prompt_tokens(state)[position] = token
+            begin_batch(state, position)
         return StepEvent.TOKEN
 
     @fn
-    def step(state: EngineState) -> StepEvent:
+    def is_inside_prompt(state: EngineState) -> bool:
+        """Tell whether the token in the output part is followed by another one of the prompt."""
+        return state.position + state.first_row + 1 < state.n_prompt
+
+    @fn
+    def finish_step(state: EngineState) -> None:
+        """Go on to the next piece, the next step, the output part or the next batch."""
+        state.working = False
+        state.piece += 1
+        if state.n_tokens > 1 and state.piece < records[state.operation].n_pieces:
+            return
+        state.piece = u32(0)
+        while not records[state.operation].ends_step:
+            state.operation += 1
+        state.operation += 1
+        if state.operation != output_start:
+            return
+        if state.request.flags & FLAG_PROMPT_LOGITS != 0:
+            begin_output(state, u32(0))
+        elif state.position + state.n_batched < state.n_prompt:
+            begin_batch(state, state.position + state.n_batched)
+        else:
+            begin_output(state, state.n_batched - 1)
+
+    @fn
+    def after_prompt_logits(state: EngineState) -> None:
+        """Go on after the logits of a prompt's token that is not the last."""
+        if state.first_row + 1 < state.n_batched:
+            begin_output(state, state.first_row + 1)
+        else:
+            begin_batch(state, state.position + state.n_batched)
+
+    @fn
+    def advance(state: EngineState) -> StepEvent:
         if state.phase == Phase.IDLE:
             return StepEvent.IDLE
         if state.phase == Phase.FINISHED:
             state.phase = Phase.IDLE
             return StepEvent.DONE
-        record = records[state.operation]
-        if record.kind == OperationKind.SAMPLE:
+        if state.working:
+            finish_step(state)
+        if state.told_prompt_logits:
+            state.told_prompt_logits = False
+            after_prompt_logits(state)
+        if records[state.operation].kind == OperationKind.SAMPLE:
+            if is_inside_prompt(state):
+                state.told_prompt_logits = True
+                return StepEvent.PROMPT_LOGITS
             return sample_token(state)
-        execute(state, record)
-        state.operation += 1
-        if state.operation == output_start and state.position + 1 < state.n_prompt:
-            next_position(state, prompt_tokens(state)[state.position + 1])
+        state.working = True
+        return StepEvent.WORK
+
+    @fn
+    def share(state: EngineState, lane: u32, n_lanes: u32) -> None:
+        number = state.operation
+        pieces = records[number].n_pieces if state.n_tokens > 1 else u32(1)
+        part = Share(lane=u64(lane), n_lanes=u64(n_lanes), piece=u64(state.piece), n_pieces=u64(pieces))
+        through = False
+        while not through:
+            record = records[number]
+            execute(state, record, part)
+            through = record.ends_step
+            number += 1
+
+    @fn
+    def step(state: EngineState) -> StepEvent:
+        event = advance(state)
+        if event != StepEvent.WORK:
+            return event
+        share(state, u32(0), u32(1))
         return StepEvent.BUSY
 
-    return Engine(spec, schedule, bind, start, step, cancel)
+    return Engine(spec, schedule, bind, start, advance, share, step, cancel)

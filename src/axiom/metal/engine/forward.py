@@ -1,8 +1,12 @@
-"""Execute one operation of the schedule. Only kinds and matrix shapes that occur are compiled."""
+"""Execute one operation of the schedule. Only kinds and matrix shapes that occur are compiled.
+
+Every lane calls `execute` for every operation and does its own part: rows of a matrix, tokens, heads. The
+parts are disjoint, so that nothing depends on how many lanes there are.
+"""
 
 from collections.abc import Callable
 
-from axiom.lang import Slice, f16, f32, f64, fn, reinterpret, static, u8, u64, urange
+from axiom.lang import Slice, f16, f32, f64, fn, reinterpret, static, struct, u8, u32, u64, urange
 from axiom.metal.engine.activations import Buffer, plan_activations
 from axiom.metal.engine.kv_cache import KvCache, plan_kv_cache
 from axiom.metal.engine.operation import OperationKind, OperationRecord
@@ -20,6 +24,42 @@ from axiom.metal.ops.rmsnorm import rmsnorm
 from axiom.metal.ops.rope import rope, rope_tables
 
 
+@struct
+class Share:
+    """Which part of a step a lane does."""
+
+    lane: u64
+    n_lanes: u64
+    piece: u64
+    n_pieces: u64
+
+
+@fn
+def first_of(share: Share, count: u64) -> u64:
+    """Return where the lane's part of `count` things starts; it ends where the next lane's starts."""
+    return count * share.lane // share.n_lanes
+
+
+@fn
+def end_of(share: Share, count: u64) -> u64:
+    """Return where the lane's part of `count` things ends."""
+    return count * (share.lane + 1) // share.n_lanes
+
+
+@fn
+def first_row(share: Share, n_groups: u64) -> u64:
+    """Return the first row group of this piece of the lane's part."""
+    first = first_of(share, n_groups)
+    return first + (end_of(share, n_groups) - first) * share.piece // share.n_pieces
+
+
+@fn
+def end_row(share: Share, n_groups: u64) -> u64:
+    """Return the row group after the last one of this piece of the lane's part."""
+    first = first_of(share, n_groups)
+    return first + (end_of(share, n_groups) - first) * (share.piece + 1) // share.n_pieces
+
+
 @fn
 def bytes_at(state: EngineState, offset: u64, count: u64) -> Slice[u8]:
     """Return part of the activations."""
@@ -33,9 +73,9 @@ def floats_at(state: EngineState, offset: u64, count: u64) -> Slice[f32]:
 
 
 @fn
-def buffer_floats(state: EngineState, buffer: Buffer) -> Slice[f32]:
-    """Return a whole buffer of the activations."""
-    return reinterpret(f32, state.activations.part(buffer.offset, buffer.bytes))
+def row_of(state: EngineState, buffer: Buffer, token: u64) -> Slice[f32]:
+    """Return a token's (or lane's) row of a buffer."""
+    return floats_at(state, token * (buffer.stride * 4) + buffer.offset, u64(buffer.stride))
 
 
 @fn
@@ -46,125 +86,179 @@ def layer_cache(element: type[KvT], cache: KvCache, state: EngineState, layer: u
 
 
 @fn
-def matvec(matrix: Matrix, state: EngineState, record: OperationRecord) -> None:
-    """Multiply by the record's row groups of a matrix of this shape."""
-    source_bytes = matrix.padded_columns * 4
+def matmul(matrix: Matrix, state: EngineState, record: OperationRecord, share: Share) -> None:
+    """Multiply by the lane's row groups of a matrix of this shape."""
+    source_bytes = round_up(matrix.columns, 16) * 4
     if matrix.quantised:
         source_bytes = quantised_bytes(matrix.columns)
-    gemv(
-        matrix,
-        state.weights.part(record.weights, matrix.bytes),
-        bytes_at(state, record.source, u64(source_bytes)),
-        floats_at(state, record.target, u64(matrix.n_groups * 16)),
-        u64(record.first_group),
-        u64(record.last_group),
-    )
+    n_rows = matrix.n_groups * 16
+    for token in urange(state.n_tokens):
+        gemv(
+            matrix,
+            state.weights.part(record.weights, matrix.bytes),
+            bytes_at(state, record.source + u64(token) * source_bytes, u64(source_bytes)),
+            floats_at(state, record.target + u64(token) * (n_rows * 4), u64(n_rows)),
+            first_row(share, u64(matrix.n_groups)),
+            end_row(share, u64(matrix.n_groups)),
+        )
 
 
-def make_execute(spec: EngineSpec, schedule: Schedule) -> Callable[[EngineState, OperationRecord], None]:
-    """Return the function that executes any operation of the schedule except SAMPLE."""
+def make_execute(
+    spec: EngineSpec, schedule: Schedule
+) -> Callable[[EngineState, OperationRecord, Share], None]:
+    """Return the function that does a lane's part of any operation of the schedule except SAMPLE."""
     shape, at, cache = spec.shape, plan_activations(spec), plan_kv_cache(spec)
     matrices = tuple(enumerate(schedule.matrices))
     embedding = schedule.matrices[schedule.operations[0].matrix]
     n_queries = shape.n_heads // shape.n_kv_heads
     is_quantised = any(matrix.quantised for matrix in schedule.matrices)
-    head_dim, n_heads, n_kv_heads = shape.head_dim, shape.n_heads, shape.n_kv_heads
+    head_dim, n_kv_heads = shape.head_dim, shape.n_kv_heads
     shared_dim = n_queries * head_dim
     padded_model = round_up(shape.d_model, 16)
     padded_frequencies = round_up(head_dim // 2, 8)
 
     @fn
-    def embed(state: EngineState, record: OperationRecord) -> None:
+    def embed(state: EngineState, record: OperationRecord, share: Share) -> None:
         weights = state.weights.part(record.weights, embedding.bytes)
-        embed_row(embedding, weights, u64(state.input_token), buffer_floats(state, at.residual))
+        tokens = reinterpret(u32, state.activations.part(at.tokens.offset, at.tokens.bytes))
+        n_tokens = u64(state.n_tokens)
+        for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
+            row = u64(tokens[u64(state.position) + token])
+            embed_row(embedding, weights, row, row_of(state, at.residual, token))
 
     @fn
-    def tables(state: EngineState, record: OperationRecord) -> None:
+    def tables(state: EngineState, record: OperationRecord, share: Share) -> None:
         frequencies = reinterpret(f64, state.weights.part(record.weights, padded_frequencies * 8))
-        cosines = buffer_floats(state, at.cosines)
-        sines = buffer_floats(state, at.sines)
-        rope_tables(frequencies, u64(state.position), cosines, sines)
+        n_tokens = u64(state.n_tokens)
+        for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
+            cosines = row_of(state, at.cosines, token)
+            sines = row_of(state, at.sines, token)
+            rope_tables(frequencies, u64(state.position) + token, cosines, sines)
 
     @fn
-    def norm(state: EngineState, record: OperationRecord) -> None:
+    def norm(state: EngineState, record: OperationRecord, share: Share) -> None:
         weight = reinterpret(f32, state.weights.part(record.weights, padded_model * 4))
-        source = floats_at(state, record.source, u64(padded_model))
-        target = floats_at(state, record.target, u64(padded_model))
-        rmsnorm(source, weight, target, shape.d_model, shape.rms_epsilon)
+        n_tokens = u64(state.n_tokens)
+        for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
+            source = row_of(state, at.residual, u64(state.first_row) + token)
+            target = row_of(state, at.normed, token)
+            rmsnorm(source, weight, target, shape.d_model, shape.rms_epsilon)
 
     @fn
-    def rope_and_cache(element: type[KvT], state: EngineState, layer: u64) -> None:
-        cosines = buffer_floats(state, at.cosines)
-        sines = buffer_floats(state, at.sines)
-        key = buffer_floats(state, at.key)
-        value = buffer_floats(state, at.value)
-        rope(buffer_floats(state, at.query), cosines, sines, n_heads, head_dim)
-        rope(key, cosines, sines, n_kv_heads, head_dim)
+    def quantise_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
+        columns = u64(record.count)
+        padded = (columns + 15) // 16 * 16
+        n_bytes = columns // 32 * quantised_bytes(32)
+        n_tokens = u64(state.n_tokens)
+        for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
+            source = floats_at(state, record.source + token * padded * 4, columns)
+            quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
+
+    @fn
+    def quantise_normed(state: EngineState, record: OperationRecord, share: Share) -> None:
+        columns = u64(record.count)
+        n_bytes = columns // 32 * quantised_bytes(32)
+        n_tokens = u64(state.n_tokens)
+        for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
+            source = row_of(state, at.normed, token).part(0, columns)
+            quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
+
+    @fn
+    def rope_and_cache(element: type[KvT], state: EngineState, layer: u64, share: Share) -> None:
         run = layer_cache(element, cache, state, layer)
-        position = u64(state.position)
-        for head in urange(n_kv_heads):
+        n_items = u64(state.n_tokens) * n_kv_heads
+        for item in urange(first_of(share, n_items), end_of(share, n_items)):
+            token = item // n_kv_heads
+            head = item % n_kv_heads
+            cosines = row_of(state, at.cosines, token)
+            sines = row_of(state, at.sines, token)
+            query = row_of(state, at.query, token).part(head * shared_dim, shared_dim)
+            key = row_of(state, at.key, token).part(head * head_dim, head_dim)
+            value_at = (token * at.value.stride + head * head_dim) * 4 + at.value.offset
+            rope(query, cosines, sines, n_queries, head_dim)
+            rope(key, cosines, sines, 1, head_dim)
+            position = u64(state.position) + token
             keys = run.part(head * cache.key_count, cache.key_count)
             values = run.part(head * cache.value_count + cache.layer_values_at, cache.value_count)
-            store_key(element, keys, position, key.part(head * head_dim, head_dim))
-            store_value(
-                element, values, position, value.part(head * head_dim, round_up(head_dim, 16)), head_dim
-            )
+            store_key(element, keys, position, key)
+            value = floats_at(state, value_at, u64(round_up(head_dim, 16)))
+            store_value(element, values, position, value, head_dim)
 
     @fn
-    def attention(element: type[KvT], state: EngineState, layer: u64) -> None:
+    def attention(element: type[KvT], state: EngineState, layer: u64, share: Share) -> None:
         run = layer_cache(element, cache, state, layer)
-        query = buffer_floats(state, at.query)
-        attended = buffer_floats(state, at.attended)
-        scores = buffer_floats(state, at.scores)
-        sums = buffer_floats(state, at.sums)
-        n_positions = u64(state.position) + 1
-        for head in urange(n_kv_heads):
+        scores = row_of(state, at.scores, share.lane)
+        sums = row_of(state, at.sums, share.lane)
+        n_items = u64(state.n_tokens) * n_kv_heads
+        for item in urange(first_of(share, n_items), end_of(share, n_items)):
+            token = item % u64(state.n_tokens)
+            head = item // u64(state.n_tokens)
             attend(
-                query.part(head * shared_dim, shared_dim),
+                row_of(state, at.query, token).part(head * shared_dim, shared_dim),
                 run.part(head * cache.key_count, cache.key_count),
                 run.part(head * cache.value_count + cache.layer_values_at, cache.value_count),
                 scores,
                 sums,
-                attended.part(head * shared_dim, shared_dim),
-                n_positions,
+                row_of(state, at.attended, token).part(head * shared_dim, shared_dim),
+                u64(state.position) + token + 1,
                 n_queries,
                 head_dim,
             )
 
     @fn
-    def execute(state: EngineState, record: OperationRecord) -> None:
+    def add_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
+        count = u64(record.count)
+        first = first_row(share, count // 16) * 16
+        n_rows = end_row(share, count // 16) * 16 - first
+        for token in urange(u64(state.n_tokens)):
+            start = (token * count + first) * 4
+            target = floats_at(state, record.target + start, n_rows)
+            add(target, floats_at(state, record.source + start, n_rows))
+
+    @fn
+    def swiglu_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
+        count = u64(record.count)
+        first = first_row(share, count // 16) * 16
+        n_rows = end_row(share, count // 16) * 16 - first
+        for token in urange(u64(state.n_tokens)):
+            start = (token * count + first) * 4
+            target = floats_at(state, record.target + start, n_rows)
+            swiglu(target, floats_at(state, record.source + start, n_rows))
+
+    @fn
+    def execute(state: EngineState, record: OperationRecord, share: Share) -> None:
         match record.kind:
             case OperationKind.EMBED:
-                embed(state, record)
+                embed(state, record, share)
             case OperationKind.ROPE_TABLES:
-                tables(state, record)
+                tables(state, record, share)
             case OperationKind.NORM:
-                norm(state, record)
+                norm(state, record, share)
+            case OperationKind.NORM_AND_QUANTISE:
+                norm(state, record, share)
+                if is_quantised:
+                    quantise_normed(state, record, share)
             case OperationKind.QUANTISE:
                 if is_quantised:
-                    count = u64(record.count)
-                    target = bytes_at(state, record.target, count // 32 * quantised_bytes(32))
-                    quantise(floats_at(state, record.source, count), target)
-            case OperationKind.MATVEC:
+                    quantise_rows(state, record, share)
+            case OperationKind.MATMUL:
                 for number, matrix in static(matrices):
                     if record.matrix == number:
-                        matvec(matrix, state, record)
+                        matmul(matrix, state, record, share)
             case OperationKind.ROPE_AND_CACHE:
                 if cache.kv_type == "f16":
-                    rope_and_cache(f16, state, u64(record.layer))
+                    rope_and_cache(f16, state, u64(record.layer), share)
                 else:
-                    rope_and_cache(f32, state, u64(record.layer))
+                    rope_and_cache(f32, state, u64(record.layer), share)
             case OperationKind.ATTENTION:
                 if cache.kv_type == "f16":
-                    attention(f16, state, u64(record.layer))
+                    attention(f16, state, u64(record.layer), share)
                 else:
-                    attention(f32, state, u64(record.layer))
+                    attention(f32, state, u64(record.layer), share)
             case OperationKind.ADD:
-                count = u64(record.count)
-                add(floats_at(state, record.target, count), floats_at(state, record.source, count))
+                add_rows(state, record, share)
             case OperationKind.SWIGLU:
-                count = u64(record.count)
-                swiglu(floats_at(state, record.target, count), floats_at(state, record.source, count))
+                swiglu_rows(state, record, share)
             case OperationKind.SAMPLE:
                 pass
 

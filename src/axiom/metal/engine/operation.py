@@ -12,28 +12,31 @@ class OperationKind(IntEnum):
     EMBED = 0
     ROPE_TABLES = 1
     NORM = 2
-    QUANTISE = 3
-    MATVEC = 4
-    ROPE_AND_CACHE = 5
-    ATTENTION = 6
-    ADD = 7
-    SWIGLU = 8
-    SAMPLE = 9
+    NORM_AND_QUANTISE = 3
+    QUANTISE = 4
+    MATMUL = 5
+    ROPE_AND_CACHE = 6
+    ATTENTION = 7
+    ADD = 8
+    SWIGLU = 9
+    SAMPLE = 10
 
 
 @struct
 class OperationRecord:
     """An operation in the image's table.
 
-    source, target: byte offsets in the activations region. weights: byte offset in the weights
-    region. matrix: number of the matrix shape. count: numbers to process (QUANTISE, ADD, SWIGLU).
+    source, target: byte offsets in the activations region, of the first token. weights: byte offset in
+    the weights region. matrix: number of the matrix shape. count: numbers per token (QUANTISE, ADD,
+    SWIGLU). ends_step: every lane must be through before the next operation begins. n_pieces, of a step's
+    first operation: in how many parts a batch of several tokens goes through the step.
     """
 
     kind: OperationKind
+    ends_step: bool
+    n_pieces: u32
     layer: u32
     matrix: u32
-    first_group: u32
-    last_group: u32
     count: u32
     weights: u64
     source: u64
@@ -44,16 +47,16 @@ class OperationRecord:
 class Operation:
     """An operation as the schedule lists it.
 
-    bytes_read and multiply_adds: weights and arithmetic of one execution; of ATTENTION: KV cache bytes
-    and arithmetic per cached position (`per_position`).
+    bytes_read and multiply_adds: weights and arithmetic of one execution for one token; of ATTENTION: KV
+    cache bytes and arithmetic per cached position (`per_position`). A batch reads the weights once.
     """
 
     kind: OperationKind
     name: str
     layer: int = 0
+    ends_step: bool = True
+    n_pieces: int = 1
     matrix: int = 0
-    first_group: int = 0
-    last_group: int = 0
     count: int = 0
     weights: int = 0
     source: int = 0
@@ -66,10 +69,10 @@ class Operation:
         """Return what the kernel's table holds of it."""
         return OperationRecord(
             kind=self.kind,
+            ends_step=self.ends_step,
+            n_pieces=u32(self.n_pieces),
             layer=u32(self.layer),
             matrix=u32(self.matrix),
-            first_group=u32(self.first_group),
-            last_group=u32(self.last_group),
             count=u32(self.count),
             weights=u64(self.weights),
             source=u64(self.source),

@@ -1,11 +1,15 @@
 """The forward pass as a static list of operations, fixed when the image is built.
 
-One token is one walk through the list. For a token of the prompt that is not the last the walk stops
-at `output_start`. A large matrix is split by row groups, so that no single operation takes longer than
-reading `MAX_OPERATION_BYTES`.
+A batch of tokens (one, when generating) is one walk through the list; the operations from
+`output_start` on make the logits of one token and are walked for those tokens alone that need them.
+
+A *step* is a run of operations that a lane executes without waiting for the others: it goes on with the
+rows or the tokens that it has made itself. A batch goes through a step of more than
+`MAX_STEP_MULTIPLY_ADDS` in several pieces, so that the link is looked at in between.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from axiom.abi.model_shape import TensorSpec
 from axiom.metal.engine.activations import Activations, Buffer, plan_activations
@@ -14,7 +18,9 @@ from axiom.metal.engine.operation import Operation, OperationKind
 from axiom.metal.engine.spec import EngineSpec, matrix_of
 from axiom.metal.ops.matrix import Matrix, round_up
 
-MAX_OPERATION_BYTES = 16 * 2**20
+MAX_STEP_MULTIPLY_ADDS = 2**28
+GROUP_ROWS = 16
+LAYER_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,6 @@ class Schedule:
     operations: tuple[Operation, ...]
     matrices: tuple[Matrix, ...]
     output_start: int
-    max_operation_bytes: int
 
 
 class _Builder:
@@ -38,34 +43,38 @@ class _Builder:
         self.matrices: list[Matrix] = []
 
     def embed(self) -> None:
-        """Start with the token's embedding and the position's rotation."""
+        """Start with the tokens' embeddings and the positions' rotations."""
         tensor = self.spec.tensor("token_embd")
         matrix = matrix_of(tensor)
         self.operations += [
             Operation(
                 OperationKind.EMBED,
                 "embed",
+                ends_step=False,
                 matrix=self._matrix_number(matrix),
                 weights=tensor.offset,
                 target=self.buffers.residual.offset,
-                bytes_read=matrix.group_bytes // 16,
+                bytes_read=matrix.group_bytes // GROUP_ROWS,
             ),
             Operation(
                 OperationKind.ROPE_TABLES,
                 "rope_tables",
+                ends_step=False,
                 weights=self.spec.tensor("rope_frequencies").offset,
                 bytes_read=self.spec.shape.head_dim // 2 * 8,
             ),
         ]
 
-    def norm(self, layer: int, name: str) -> None:
-        """Normalise the residual."""
+    def norm(self, layer: int, name: str, readers: list[TensorSpec]) -> None:
+        """Normalise the residual, and quantise the result if a reader needs it: by tokens."""
         n = self.spec.shape.d_model
+        both = any(matrix_of(tensor).quantised for tensor in readers)
         self.operations.append(
             Operation(
-                OperationKind.NORM,
+                OperationKind.NORM_AND_QUANTISE if both else OperationKind.NORM,
                 name,
                 layer,
+                count=n,
                 weights=self.spec.tensor(name).offset,
                 source=self.buffers.residual.offset,
                 target=self.buffers.normed.offset,
@@ -74,44 +83,50 @@ class _Builder:
             )
         )
 
-    def multiply(self, layer: int, source: Buffer, outputs: list[tuple[TensorSpec, Buffer]]) -> None:
-        """Multiply one vector by matrices, quantising it once if any of them needs it."""
-        columns = outputs[0][0].columns
-        if any(matrix_of(tensor).quantised for tensor, _ in outputs):
+    def quantise(self, layer: int, source: Buffer, reader: TensorSpec) -> None:
+        """Quantise a buffer if its reader needs it."""
+        if matrix_of(reader).quantised:
             self.operations.append(
                 Operation(
                     OperationKind.QUANTISE,
                     "quantise",
                     layer,
-                    count=columns,
+                    count=reader.columns,
                     source=source.offset,
                     target=self.buffers.quantised.offset,
                 )
             )
-        for tensor, target in outputs:
-            self._matvec(layer, tensor, source, target)
 
-    def _matvec(self, layer: int, tensor: TensorSpec, source: Buffer, target: Buffer) -> None:
+    def multiply(self, layer: int, tensor: TensorSpec, source: Buffer, target: Buffer) -> Operation:
+        """Return the multiplication by a matrix, by rows."""
         matrix = matrix_of(tensor)
-        step = max(1, MAX_OPERATION_BYTES // matrix.group_bytes)
-        number = self._matrix_number(matrix)
-        for first in range(0, matrix.n_groups, step):
-            last = min(first + step, matrix.n_groups)
-            self.operations.append(
-                Operation(
-                    OperationKind.MATVEC,
-                    tensor.name,
-                    layer,
-                    matrix=number,
-                    first_group=first,
-                    last_group=last,
-                    weights=tensor.offset,
-                    source=(self.buffers.quantised if matrix.quantised else source).offset,
-                    target=target.offset,
-                    bytes_read=(last - first) * matrix.group_bytes,
-                    multiply_adds=(last - first) * 16 * matrix.columns,
-                )
-            )
+        return Operation(
+            OperationKind.MATMUL,
+            tensor.name,
+            layer,
+            matrix=self._matrix_number(matrix),
+            weights=tensor.offset,
+            source=(self.buffers.quantised if matrix.quantised else source).offset,
+            target=target.offset,
+            bytes_read=matrix.bytes,
+            multiply_adds=matrix.n_groups * GROUP_ROWS * matrix.columns,
+        )
+
+    def combine(
+        self, kind: OperationKind, name: str, layer: int, source: Buffer, target: Buffer, count: int
+    ) -> Operation:
+        """Return an elementwise operation, by rows as those of a matrix."""
+        padded = round_up(count, GROUP_ROWS)
+        return Operation(kind, name, layer, count=padded, source=source.offset, target=target.offset)
+
+    def step(self, operations: Iterable[Operation]) -> None:
+        """Add a step: operations by rows that need nothing from other lanes."""
+        run = list(operations)
+        work = sum(o.multiply_adds for o in run) * self.spec.n_batch
+        run = [replace(o, ends_step=False) for o in run]
+        run[0] = replace(run[0], n_pieces=-(-work // MAX_STEP_MULTIPLY_ADDS))
+        run[-1] = replace(run[-1], ends_step=True)
+        self.operations += run
 
     def _matrix_number(self, matrix: Matrix) -> int:
         if matrix not in self.matrices:
@@ -138,50 +153,48 @@ class _Builder:
             ),
         ]
 
-    def elementwise(
-        self, kind: OperationKind, name: str, layer: int, source: Buffer, target: Buffer, count: int
-    ) -> None:
-        """Combine two buffers into `target`."""
-        self.operations.append(
-            Operation(
-                kind,
-                name,
-                layer,
-                count=round_up(count, 16),
-                source=source.offset,
-                target=target.offset,
-            )
-        )
-
     def layer(self, layer: int) -> None:
         """One block: attention, then the feed-forward network, each added to the residual."""
-        spec, shape, at = self.spec, self.spec.shape, self.buffers
-        prefix = f"blk.{layer}."
-        add = OperationKind.ADD
-        self.norm(layer, prefix + "attn_norm")
-        rows = [("attn_q", at.query), ("attn_k", at.key), ("attn_v", at.value)]
-        self.multiply(layer, at.normed, [(spec.tensor(prefix + n), b) for n, b in rows])
+        at, n = self.buffers, self.spec.shape.d_ffn
+        query, key, value, output, gate, up, down = (
+            self.spec.tensor(f"blk.{layer}.{name}") for name in LAYER_MATRICES
+        )
+        self.norm(layer, f"blk.{layer}.attn_norm", [query, key, value])
+        inputs = ((query, at.query), (key, at.key), (value, at.value))
+        self.step(self.multiply(layer, tensor, at.normed, target) for tensor, target in inputs)
         self.attention(layer)
-        self.multiply(layer, at.attended, [(spec.tensor(prefix + "attn_output"), at.projected)])
-        self.elementwise(add, "add_attention", layer, at.projected, at.residual, shape.d_model)
-        self.norm(layer, prefix + "ffn_norm")
-        rows = [("ffn_gate", at.gate), ("ffn_up", at.up)]
-        self.multiply(layer, at.normed, [(spec.tensor(prefix + n), b) for n, b in rows])
-        self.elementwise(OperationKind.SWIGLU, "swiglu", layer, at.up, at.gate, shape.d_ffn)
-        self.multiply(layer, at.gate, [(spec.tensor(prefix + "ffn_down"), at.projected)])
-        self.elementwise(add, "add_ffn", layer, at.projected, at.residual, shape.d_model)
+        self.quantise(layer, at.attended, output)
+        self._multiply_and_add(layer, output, at.attended)
+        self.norm(layer, f"blk.{layer}.ffn_norm", [gate, up])
+        self.step(
+            [
+                self.multiply(layer, gate, at.normed, at.gate),
+                self.multiply(layer, up, at.normed, at.up),
+                self.combine(OperationKind.SWIGLU, "swiglu", layer, at.up, at.gate, n),
+            ]
+        )
+        self.quantise(layer, at.gate, down)
+        self._multiply_and_add(layer, down, at.gate)
+
+    def _multiply_and_add(self, layer: int, tensor: TensorSpec, source: Buffer) -> None:
+        at, n = self.buffers, self.spec.shape.d_model
+        self.step(
+            [
+                self.multiply(layer, tensor, source, at.projected),
+                self.combine(OperationKind.ADD, "add", layer, at.projected, at.residual, n),
+            ]
+        )
 
 
 def build_schedule(spec: EngineSpec) -> Schedule:
-    """Return the operations of one token."""
+    """Return the operations of one batch."""
     builder = _Builder(spec)
     builder.embed()
     for layer in range(spec.shape.n_layers):
         builder.layer(layer)
     output_start = len(builder.operations)
-    builder.norm(0, "output_norm")
-    builder.multiply(0, builder.buffers.normed, [(spec.output_tensor(), builder.buffers.logits)])
+    output = spec.output_tensor()
+    builder.norm(0, "output_norm", [output])
+    builder.step([builder.multiply(0, output, builder.buffers.normed, builder.buffers.logits)])
     builder.operations.append(Operation(OperationKind.SAMPLE, "sample"))
-    operations = tuple(builder.operations)
-    largest = max(o.bytes_read for o in operations)
-    return Schedule(operations, tuple(builder.matrices), output_start, largest)
+    return Schedule(tuple(builder.operations), tuple(builder.matrices), output_start)

@@ -22,8 +22,10 @@ class StepEvent(IntEnum):
 
     IDLE = 0
     BUSY = 1
-    TOKEN = 2
-    DONE = 3
+    WORK = 2
+    PROMPT_LOGITS = 3
+    TOKEN = 4
+    DONE = 5
 
 
 class Phase(IntEnum):
@@ -39,8 +41,11 @@ class EngineState:
     """All that changes while the engine runs.
 
     token, token_index, token_cycles: the last sampled token, its index among the generated ones, and
-    when it was sampled. input_token, position: what the walk through the operations is about.
-    logits_digest: CRC-32C over the logits of every sampled step, in order.
+    when it was sampled. position: that of the batch's first token; n_batched: the tokens of the batch.
+    n_tokens, first_row: how many tokens the operations are about now, and the row of the residual where
+    they start; they differ from the whole batch in the output part. operation, piece: what the lanes do
+    now; working: and whether they have been told to. told_prompt_logits: the last event was
+    PROMPT_LOGITS. logits_digest: CRC-32C over the logits of every sampled step, in order.
     """
 
     weights: Slice[u8]
@@ -50,10 +55,15 @@ class EngineState:
     request: StartMessage
     phase: Phase
     finish_reason: DoneReason
+    working: bool
+    told_prompt_logits: bool
     operation: u32
+    piece: u32
     n_prompt: u32
     position: u32
-    input_token: u32
+    n_batched: u32
+    n_tokens: u32
+    first_row: u32
     token: u32
     token_index: u32
     n_generated: u32

@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.metal.ops.matrix import Matrix
 
+# Enough for arithmetic and not memory to bound a prefill; the activations grow with it.
+DEFAULT_BATCH = 128
+
 
 @dataclass(frozen=True)
 class EngineSpec:
     """A model and the run-time choices that are fixed with it.
 
-    n_context: how many positions the KV cache holds. kv_type: "f32" or "f16".
+    n_context: how many positions the KV cache holds. kv_type: "f32", "f16" or "q8_0". n_batch: how many
+    tokens of a prompt are processed together, at most. n_lanes: how many processors share the work, at
+    most.
     """
 
     shape: ModelShape
     tensors: tuple[TensorSpec, ...]
     n_context: int
     kv_type: str
+    n_batch: int = DEFAULT_BATCH
+    n_lanes: int = 1
 
     def tensor(self, name: str) -> TensorSpec:
         """Return the tensor of that name."""

@@ -1,12 +1,14 @@
 """The engine on the small trained model: its numbers, and its states."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from axiom.abi.link import FLAG_IGNORE_EOS, DoneReason
+from axiom.abi.link import FLAG_IGNORE_EOS, FLAG_PROMPT_LOGITS, DoneReason
 from axiom.lang import u32
+from axiom.metal.engine import schedule as schedule_module
 from axiom.metal.engine.sequence import Phase, StartStatus, StepEvent
 from tests.support.checksums import crc32c
 from tests.support.engine_runs import EngineRun, Generated, request
@@ -126,10 +128,6 @@ def test_the_states_follow_one_another(target: str) -> None:
     events: list[StepEvent] = []
     while not events or events[-1] != StepEvent.DONE:
         events.append(run.step())
-    schedule = run.engine.schedule
-    # The first prompt token stops before the output; each other token walks the whole list.
-    n_operations = schedule.output_start + 2 * len(schedule.operations)
-    assert len(events) == n_operations + 1
     assert [e for e in events if e != StepEvent.BUSY] == [StepEvent.TOKEN] * 2 + [StepEvent.DONE]
     assert run.state.phase == Phase.IDLE
     assert run.step() == StepEvent.IDLE
@@ -180,3 +178,42 @@ def test_cancel_ends_with_done_and_frees_the_engine(target: str) -> None:
 def test_the_digest_is_the_crc32c_of_all_logits(target: str) -> None:
     made = engine("q8_0", target).generate(request(max_new=3), [1, 403])
     assert made.digest == crc32c(b"".join(step.tobytes() for step in made.logits))
+
+
+@pytest.mark.parametrize("target", HOSTED_TARGETS)
+@pytest.mark.parametrize("name", ["f32", "f16", "q8_0", "q4_0"])
+def test_batches_and_lanes_change_no_bit(name: str, target: str) -> None:
+    packed = model(name, 64)
+    prompt = [1, 403, 407, 261, 378, 298, 411, 286, 261, 289, 400, 317, 263, 419, 310, 292, 278, 401, 266]
+    plain = EngineRun(replace(packed.spec, n_batch=1), packed.weights, target)
+    expected = generated_bits(plain.generate(request(max_new=6), prompt))
+    for n_batch, n_lanes in ((2, 2), (7, 3), (16, 5), (128, 1)):
+        spec = replace(packed.spec, n_batch=n_batch, n_lanes=n_lanes)
+        made = EngineRun(spec, packed.weights, target).generate(request(max_new=6), prompt)
+        assert generated_bits(made) == expected
+
+
+def test_a_step_in_pieces_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = model("q8_0", 64)
+    prompt = [1, 403, 407, 261, 378, 298, 411]
+    expected = generated_bits(
+        EngineRun(packed.spec, packed.weights, "hosted-v3").generate(request(), prompt)
+    )
+    monkeypatch.setattr(schedule_module, "MAX_STEP_MULTIPLY_ADDS", 2**14)
+    spec = replace(packed.spec, n_lanes=2)
+    run = EngineRun(spec, packed.weights, "hosted-v3")
+    assert max(o.n_pieces for o in run.engine.schedule.operations) > 10
+    assert generated_bits(run.generate(request(), prompt)) == expected
+
+
+def test_the_logits_of_every_position_of_a_prompt_can_be_had() -> None:
+    packed = model("f32", 64)
+    prompt = [1, 403, 407, 261, 378]
+    run = EngineRun(replace(packed.spec, n_batch=3), packed.weights, "hosted-v3")
+    wanted = request(flags=FLAG_PROMPT_LOGITS)
+    made = run.generate(wanted, prompt)
+    assert len(made.prompt_logits) == len(prompt) - 1
+    for position, logits in enumerate(made.prompt_logits):
+        alone = run.generate(request(), prompt[: position + 1])
+        assert alone.logits[0].tobytes() == logits.tobytes()
+    assert made.logits[0].tobytes() == run.generate(request(), prompt).logits[0].tobytes()

@@ -59,7 +59,8 @@ def make_spec(layout: str, down: str, n_context: int = 100, kv_type: str = "f32"
 
 def test_a_float_model_never_quantises() -> None:
     schedule = build_schedule(make_spec("f32x16", "f32x16"))
-    assert OperationKind.QUANTISE not in {o.kind for o in schedule.operations}
+    kinds = {o.kind for o in schedule.operations}
+    assert not kinds & {OperationKind.QUANTISE, OperationKind.NORM_AND_QUANTISE}
     assert {m.layout for m in schedule.matrices} == {"f32x16"}
 
 
@@ -72,14 +73,16 @@ def test_a_float_matrix_among_quantised_ones_reads_the_plain_buffer() -> None:
     gate = [o for o in operations if o.name.endswith("ffn_gate")]
     assert [o.source for o in gate] == [at.quantised.offset] * 2
     quantised = [o.source for o in operations if o.kind == OperationKind.QUANTISE]
-    layer = [at.normed.offset, at.attended.offset, at.normed.offset]
-    assert quantised == [*layer, *layer, at.normed.offset]
+    assert quantised == [at.attended.offset] * 2
+    norms = [o.name for o in operations if o.kind == OperationKind.NORM_AND_QUANTISE]
+    assert len(norms) == 5
+    assert norms[-1] == "output_norm"
 
 
 def test_every_weight_is_read_once_and_the_counts_add_up() -> None:
     spec = make_spec("q4_0x16", "f16x16")
     schedule = build_schedule(spec)
-    rows = [o for o in schedule.operations if o.kind == OperationKind.MATVEC]
+    rows = [o for o in schedule.operations if o.kind == OperationKind.MATMUL]
     matrices = [t for t in spec.tensors if t.kind == "matrix"]
     assert sum(o.bytes_read for o in rows) == sum(t.bytes for t in matrices)
     padded = [Matrix(t.layout, t.rows, t.columns).n_groups * 16 * t.columns for t in matrices]
@@ -88,15 +91,26 @@ def test_every_weight_is_read_once_and_the_counts_add_up() -> None:
     assert schedule.operations[-1].kind == OperationKind.SAMPLE
 
 
-def test_a_large_matrix_is_split_by_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = make_spec("f32x16", "f32x16")
-    monkeypatch.setattr(schedule_module, "MAX_OPERATION_BYTES", 3 * 16 * 64 * 4)
-    schedule = build_schedule(spec)
-    parts = [(o.first_group, o.last_group) for o in schedule.operations if o.name == "token_embd"]
-    assert parts[0] == (0, 3)
-    assert parts[-1] == (30, 32)
-    assert all(a[1] == b[0] for a, b in pairwise(parts))
-    assert schedule.max_operation_bytes == 3 * 16 * 64 * 4
+def test_a_step_of_much_work_goes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(make_spec("f32x16", "f32x16"), n_batch=10)
+    head = spec.output_tensor().rows * 64 * 10
+    monkeypatch.setattr(schedule_module, "MAX_STEP_MULTIPLY_ADDS", head // 4)
+    pieces = {o.name: o.n_pieces for o in build_schedule(spec).operations}
+    assert pieces["token_embd"] in (4, 5)  # rows are padded to whole groups
+    assert pieces["blk.0.attn_output"] == 1
+
+
+def test_only_the_lanes_own_rows_are_read_before_a_step_ends() -> None:
+    operations = build_schedule(make_spec("q8_0x16", "q8_0x16")).operations
+    run: list[OperationKind] = []
+    by_rows = {OperationKind.MATMUL, OperationKind.ADD, OperationKind.SWIGLU}
+    by_tokens = {OperationKind.EMBED, OperationKind.ROPE_TABLES, OperationKind.NORM_AND_QUANTISE}
+    for operation in operations:
+        run.append(operation.kind)
+        if operation.ends_step:
+            assert len(run) == 1 or set(run) <= by_rows or set(run) <= by_tokens
+            run = []
+    assert not run
 
 
 def test_an_untied_model_uses_its_output_matrix() -> None:
