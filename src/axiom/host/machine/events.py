@@ -5,7 +5,7 @@ Times are cycles of the kernel's time-stamp counter; `BootEvent.tsc_hz` says how
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,16 @@ class TokenEvent:
 
 @dataclass(frozen=True)
 class LogitsEvent:
-    """The logits from `first` on, out of which token `index` was sampled."""
+    """The logits from `first` on, out of which token `index` was sampled.
+
+    of_prompt: `index` is a position of the prompt instead, and nothing was sampled.
+    """
 
     sequence_id: int
     index: int
     first: int
     logits: NDArray[np.float32]
+    of_prompt: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,10 +147,14 @@ def _token(payload: bytes) -> Event:
     return TokenEvent(fields["sequence_id"], fields["index"], fields["token"], fields["cycles"])
 
 
-def _logits(payload: bytes) -> Event:
+def _logits(payload: bytes) -> LogitsEvent:
     fields = _LOGITS.unpack(payload)
     logits = np.frombuffer(payload, "<f4", fields["count"], _LOGITS.bytes)
     return LogitsEvent(fields["sequence_id"], fields["index"], fields["first"], logits)
+
+
+def _prompt_logits(payload: bytes) -> Event:
+    return replace(_logits(payload), of_prompt=True)
 
 
 def _done(payload: bytes) -> Event:
@@ -167,6 +175,7 @@ _PARSERS: dict[int, Callable[[bytes], Event]] = {
     MessageType.BOOT: _boot,
     MessageType.TOKEN: _token,
     MessageType.LOGITS: _logits,
+    MessageType.PROMPT_LOGITS: _prompt_logits,
     MessageType.DONE: _done,
     MessageType.COUNTERS: _counters,
     MessageType.ERROR: _error,

@@ -50,6 +50,7 @@ class Waiting(IntEnum):
     LOGITS = 1
     TOKEN = 2
     DONE = 3
+    PROMPT_LOGITS = 4
 
 
 @struct
@@ -162,18 +163,19 @@ def make_service(
         return TaskStatus.WORKED
 
     @fn
-    def send_logits() -> bool:
+    def send_logits(kind: MessageType, index: u32) -> bool:
+        """Send what is left of the logits; index: of the generated token, or the prompt's position."""
         logits = state.logits()
         while service.next_logit < logits.length:
             count = minimum(logits.length - service.next_logit, u64(MAX_LOGITS_PER_FRAME))
             message = LogitsMessage(
                 sequence_id=service.sequence_id,
-                index=state.token_index,
+                index=index,
                 first=u32(service.next_logit),
                 count=u32(count),
             )
             part = reinterpret(u8, logits.part(service.next_logit, count))
-            if not send_frame(MessageType.LOGITS, bytes_of(message), part):
+            if not send_frame(kind, bytes_of(message), part):
                 return False
             service.next_logit += count
         return True
@@ -206,9 +208,12 @@ def make_service(
     def send_waiting() -> bool:
         """Send what waits; tell whether nothing waits any more."""
         if service.waiting == Waiting.LOGITS:
-            if not send_logits():
+            if not send_logits(MessageType.LOGITS, state.token_index):
                 return False
             service.waiting = Waiting.TOKEN
+        if service.waiting == Waiting.PROMPT_LOGITS:
+            if not send_logits(MessageType.PROMPT_LOGITS, state.position + state.first_row):
+                return False
         if service.waiting == Waiting.TOKEN and not send_token():
             return False
         if service.waiting == Waiting.DONE and not send_done():
@@ -227,6 +232,10 @@ def make_service(
             service.next_logit = u64(0)
             wanted = state.request.flags & FLAG_SEND_LOGITS != 0
             service.waiting = Waiting.LOGITS if wanted else Waiting.TOKEN
+            send_waiting()
+        elif event == StepEvent.PROMPT_LOGITS:
+            service.next_logit = u64(0)
+            service.waiting = Waiting.PROMPT_LOGITS
             send_waiting()
         elif event == StepEvent.DONE:
             service.waiting = Waiting.DONE
