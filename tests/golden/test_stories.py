@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from axiom.host.machine.events import TraceEvent
 from axiom.host.machine.requests import StartRequest
-from axiom.host.machine.session import MachineName, SessionOptions, open_session
+from axiom.host.machine.session import MachineName, SessionOptions, open_session, plan_for
 from axiom.host.model.pack import packed_model
 from axiom.host.serve.generate import Generation, generate
+from axiom.metal.engine.schedule import build_schedule
 from tests.support.metal import require_accelerator
 
 MODELS = Path(__file__).parents[3] / "shared" / "models"
@@ -100,3 +102,26 @@ def test_the_logits_of_every_position_of_a_prompt_come_in_order(cache: Path) -> 
     assert [e.index for e in made.logits if e.of_prompt] == list(range(len(prompt) - 1))
     assert [e.index for e in made.logits if not e.of_prompt] == [0]
     assert np.array_equal(made.logits[6].logits, last.logits[0].logits)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_trace_names_every_operation_in_order(machine: MachineName, cache: Path) -> None:
+    if machine in ("kvm", "tcg"):
+        require_accelerator(machine)
+    model = packed_model(MODELS / "stories260K-q8_0.gguf", cache / "models")
+    operations = build_schedule(plan_for(model, None).config.engine).operations
+    with open_session(model, SessionOptions(machine, cache=cache)) as session:
+        request = StartRequest(1, [1, 403, 407], 3, ignore_eos=True, trace=True)
+        generate(session.link, session.boot.tsc_hz, model.tokenizer, request)
+        session.link.ask_trace()
+        parts: list[TraceEvent] = []
+        while not parts or len(parts[-1].records):
+            event = session.link.next_event(10.0)
+            assert isinstance(event, TraceEvent)
+            parts.append(event)
+    records: Any = np.concatenate([part.records for part in parts])
+    walk = list(range(len(operations) - 1))  # the last one, sampling, is no work for lanes
+    assert records["operation"].tolist() == walk * 3
+    assert records["n_tokens"][0] == 3
+    assert (records["begin_cycles"] < records["end_cycles"]).all()
+    assert (records["end_cycles"][:-1] <= records["begin_cycles"][1:]).all()

@@ -32,6 +32,7 @@ class MessageType(IntEnum):
     CANCEL = 2
     STATISTICS = 3
     SHUTDOWN = 4
+    TRACE = 5
     BOOT = 64
     TOKEN = 65
     LOGITS = 66
@@ -39,6 +40,7 @@ class MessageType(IntEnum):
     COUNTERS = 68
     ERROR = 69
     PROMPT_LOGITS = 70
+    TRACE_RECORDS = 71
 
 
 class ErrorCode(IntEnum):
@@ -69,6 +71,7 @@ class DoneReason(IntEnum):
 FLAG_IGNORE_EOS = 1
 FLAG_SEND_LOGITS = 2
 FLAG_PROMPT_LOGITS = 4
+FLAG_TRACE = 8
 
 
 @mmio

@@ -20,6 +20,7 @@ from axiom.abi.link import (
     MessageType,
     TokenMessage,
 )
+from axiom.abi.trace import TraceMessage
 from axiom.host.errors import MachineError
 from axiom.host.machine.frames import Frame
 from axiom.host.machine.wire import Record
@@ -105,7 +106,19 @@ class ErrorEvent:
     detail: int
 
 
-Event = BootEvent | TokenEvent | LogitsEvent | DoneEvent | CountersEvent | ErrorEvent
+@dataclass(frozen=True)
+class TraceEvent:
+    """Operations that one lane did, oldest first, with the fields of abi.trace.TraceRecord.
+
+    n_lost: how many older ones of the lane were overwritten. No records: the trace is complete.
+    """
+
+    lane: int
+    n_lost: int
+    records: NDArray[np.void]
+
+
+Event = BootEvent | TokenEvent | LogitsEvent | DoneEvent | CountersEvent | ErrorEvent | TraceEvent
 
 
 _TOKEN = Record(TokenMessage)
@@ -113,6 +126,17 @@ _LOGITS = Record(LogitsMessage)
 _DONE = Record(DoneMessage)
 _ERROR = Record(ErrorMessage)
 _COUNTERS = Record(Counters)
+_TRACE = Record(TraceMessage)
+TRACE_DTYPE = np.dtype(
+    [
+        ("operation", "<u4"),
+        ("position", "<u4"),
+        ("n_tokens", "<u4"),
+        ("piece", "<u4"),
+        ("begin_cycles", "<u8"),
+        ("end_cycles", "<u8"),
+    ]
+)
 
 
 def _boot(payload: bytes) -> Event:
@@ -171,6 +195,12 @@ def _counters(payload: bytes) -> Event:
     return CountersEvent(_COUNTERS.unpack(payload))
 
 
+def _trace(payload: bytes) -> Event:
+    fields = _TRACE.unpack(payload)
+    records = np.frombuffer(payload, TRACE_DTYPE, fields["count"], _TRACE.bytes)
+    return TraceEvent(fields["lane"], fields["n_lost"], records)
+
+
 _PARSERS: dict[int, Callable[[bytes], Event]] = {
     MessageType.BOOT: _boot,
     MessageType.TOKEN: _token,
@@ -179,6 +209,7 @@ _PARSERS: dict[int, Callable[[bytes], Event]] = {
     MessageType.DONE: _done,
     MessageType.COUNTERS: _counters,
     MessageType.ERROR: _error,
+    MessageType.TRACE_RECORDS: _trace,
 }
 
 

@@ -60,6 +60,10 @@ class LinkClient:
         """Ask for a CountersEvent."""
         self._send(MessageType.STATISTICS, b"")
 
+    def ask_trace(self) -> None:
+        """Ask for the trace of the last sequence: TraceEvents, the last one without records."""
+        self._send(MessageType.TRACE, b"")
+
     def shut_down(self) -> None:
         """Ask the kernel to leave; the machine ends."""
         self._send(MessageType.SHUTDOWN, b"")

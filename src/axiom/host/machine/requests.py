@@ -9,6 +9,7 @@ from axiom.abi.link import (
     FLAG_IGNORE_EOS,
     FLAG_PROMPT_LOGITS,
     FLAG_SEND_LOGITS,
+    FLAG_TRACE,
     MAX_EOS_IDS,
     MAX_REQUEST_PAYLOAD,
     StartMessage,
@@ -25,7 +26,7 @@ class StartRequest:
     """A sequence to generate. temperature 0 is greedy, top_k 0 and top_p 1 are off.
 
     max_new limits the new tokens and is at least 1. prompt_logits: send those of every position but the
-    last of the prompt as well.
+    last of the prompt as well. trace: note when each operation begins and ends.
     """
 
     sequence_id: int
@@ -39,6 +40,7 @@ class StartRequest:
     ignore_eos: bool = False
     send_logits: bool = False
     prompt_logits: bool = False
+    trace: bool = False
 
     def payload(self) -> bytes:
         """Return the payload of START. Raises UserError for what a frame cannot hold."""
@@ -51,7 +53,7 @@ class StartRequest:
         if not 0 <= self.max_new < 1 << 32 or not 0 <= self.top_k < 1 << 32:
             raise UserError("the number of new tokens and top-k are numbers of 32 bits")
         flags = FLAG_IGNORE_EOS * self.ignore_eos + FLAG_SEND_LOGITS * self.send_logits
-        flags += FLAG_PROMPT_LOGITS * self.prompt_logits
+        flags += FLAG_PROMPT_LOGITS * self.prompt_logits + FLAG_TRACE * self.trace
         message = _START.pack(
             sequence_id=self.sequence_id,
             n_prompt=len(self.prompt),

@@ -19,10 +19,12 @@ from axiom.abi.link import (
     StartMessage,
     TokenMessage,
 )
+from axiom.abi.trace import MAX_TRACE_RECORDS_PER_FRAME, TRACE_CAPACITY, TraceMessage
 from axiom.lang import (
     Target,
     bytes_of,
     fn,
+    maximum,
     minimum,
     reinterpret,
     size_of,
@@ -35,7 +37,8 @@ from axiom.lang import (
     zeroed,
 )
 from axiom.metal.engine.engine import Engine
-from axiom.metal.engine.sequence import EngineState, StartStatus, StepEvent
+from axiom.metal.engine.sequence import EngineState, Phase, StartStatus, StepEvent
+from axiom.metal.engine.trace import count_traced, oldest_traced, traced_bytes
 from axiom.metal.kernel.link import link, payload, poll_frame, send_error, send_frame
 from axiom.metal.kernel.scheduler import Task, TaskStatus, scheduler
 
@@ -51,6 +54,7 @@ class Waiting(IntEnum):
     TOKEN = 2
     DONE = 3
     PROMPT_LOGITS = 4
+    TRACE = 5
 
 
 @struct
@@ -61,6 +65,8 @@ class ServiceState:
     waiting: Waiting
     sequence_id: u32
     next_logit: u64
+    trace_lane: u32
+    next_traced: u64
 
 
 service = static_var(zeroed(ServiceState))
@@ -101,7 +107,7 @@ def make_service(
     count_hardware: fills in the counters that the machine keeps.
     """
     state = static_var(zeroed(EngineState))
-    start_bytes = size_of(StartMessage)
+    start_bytes, n_lanes = size_of(StartMessage), engine.spec.n_lanes
 
     @fn(target=targets[0], inline="never")
     def step_narrow() -> StepEvent:
@@ -156,6 +162,8 @@ def make_service(
             engine.cancel(state)
         elif link.kind == MessageType.STATISTICS.value:
             send_counters()
+        elif link.kind == MessageType.TRACE.value:
+            start_trace()
         elif link.kind == MessageType.SHUTDOWN.value:
             return TaskStatus.STOP
         else:
@@ -179,6 +187,37 @@ def make_service(
                 return False
             service.next_logit += count
         return True
+
+    @fn
+    def send_trace() -> bool:
+        """Send what is left of the trace, lane by lane, then a frame that says there is no more."""
+        while service.trace_lane < n_lanes:
+            ring = engine.trace_ring(state, service.trace_lane)
+            oldest = oldest_traced(ring)
+            first = maximum(service.next_traced, oldest)
+            left = minimum(count_traced(ring) - first, u64(TRACE_CAPACITY) - first % TRACE_CAPACITY)
+            if left == 0:
+                service.trace_lane += 1
+                service.next_traced = u64(0)
+            else:
+                count = minimum(left, u64(MAX_TRACE_RECORDS_PER_FRAME))
+                message = TraceMessage(lane=service.trace_lane, count=u32(count), n_lost=oldest)
+                records = traced_bytes(ring, first, count)
+                if not send_frame(MessageType.TRACE_RECORDS, bytes_of(message), records):
+                    return False
+                service.next_traced = first + count
+        end = TraceMessage(lane=u32(n_lanes), count=u32(0), n_lost=u64(0))
+        return send_frame(MessageType.TRACE_RECORDS, bytes_of(end), link.memory.part(0, 0))
+
+    @fn
+    def start_trace() -> None:
+        """Begin to send the trace; only when no sequence runs."""
+        if service.waiting != Waiting.NOTHING or state.phase != Phase.IDLE:
+            send_error(ErrorCode.BUSY, service.sequence_id, u64(0))
+            return
+        service.trace_lane = u32(0)
+        service.next_traced = u64(0)
+        service.waiting = Waiting.TRACE
 
     @fn
     def send_token() -> bool:
@@ -211,9 +250,13 @@ def make_service(
             if not send_logits(MessageType.LOGITS, state.token_index):
                 return False
             service.waiting = Waiting.TOKEN
-        if service.waiting == Waiting.PROMPT_LOGITS:
-            if not send_logits(MessageType.PROMPT_LOGITS, state.position + state.first_row):
-                return False
+        at_position = state.position + state.first_row
+        if service.waiting == Waiting.PROMPT_LOGITS and not send_logits(
+            MessageType.PROMPT_LOGITS, at_position
+        ):
+            return False
+        if service.waiting == Waiting.TRACE and not send_trace():
+            return False
         if service.waiting == Waiting.TOKEN and not send_token():
             return False
         if service.waiting == Waiting.DONE and not send_done():

@@ -7,6 +7,7 @@ each padded with zeros to a multiple of 16 numbers; the rows follow one another.
 from dataclasses import dataclass, fields
 
 from axiom.metal.engine.spec import EngineSpec
+from axiom.metal.engine.trace import TRACE_BYTES
 from axiom.metal.ops.matrix import round_up
 from axiom.metal.ops.quantise import quantised_bytes
 
@@ -32,6 +33,7 @@ class Activations:
     key, value: n_kv_heads * head_dim. cosines, sines: head_dim. gate, up: d_ffn.
     quantised: a batch of rows of the widest matrix in the format of `quantise`.
     Per lane - scores: n_context, and sums: head_dim, for each query head of one KV head.
+    trace: a ring of `trace`, in bytes.
     Once - logits: n_vocab. draw_weights: i32 per token of the vocabulary. tokens: u32 per position, the
     prompt.
     """
@@ -53,6 +55,7 @@ class Activations:
     logits: Buffer
     draw_weights: Buffer
     tokens: Buffer
+    trace: Buffer
 
     @property
     def bytes(self) -> int:
@@ -104,6 +107,7 @@ def plan_activations(spec: EngineSpec) -> Activations:
         logits=once(shape.n_vocab),
         draw_weights=once(shape.n_vocab),
         tokens=once(spec.n_context),
+        trace=place(spec.n_lanes * TRACE_BYTES, TRACE_BYTES // F32_BYTES),
     )
 
 

@@ -9,7 +9,15 @@ what an operation does, `sequence` for the state.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from axiom.abi.link import FLAG_IGNORE_EOS, FLAG_PROMPT_LOGITS, MAX_EOS_IDS, DoneReason, StartMessage
+from axiom.abi.link import (
+    FLAG_IGNORE_EOS,
+    FLAG_PROMPT_LOGITS,
+    FLAG_TRACE,
+    MAX_EOS_IDS,
+    DoneReason,
+    StartMessage,
+)
+from axiom.abi.trace import TraceRecord
 from axiom.lang import Slice, f32, fill_zero, fn, i32, minimum, reinterpret, table, u8, u32, u64, urange
 from axiom.metal.engine.activations import plan_activations
 from axiom.metal.engine.forward import Share, make_execute
@@ -19,6 +27,7 @@ from axiom.metal.engine.sampler import random_bits, sample
 from axiom.metal.engine.schedule import Schedule, build_schedule
 from axiom.metal.engine.sequence import EngineState, Phase, StartStatus, StepEvent
 from axiom.metal.engine.spec import EngineSpec
+from axiom.metal.engine.trace import TRACE_BYTES, clear_trace, note
 from axiom.metal.kernel.clock import now_cycles
 from axiom.metal.ops.digest import logits_digest
 
@@ -34,6 +43,7 @@ class Engine:
       PROMPT_LOGITS: logits() are those of the prompt's position state.position + first_row. DONE, once
       per sequence, after its last token: state.finish_reason.
     share(state, lane, n_lanes): do one lane's part of the step.
+    trace_ring(state, lane): the lane's trace; it is filled while a request has FLAG_TRACE.
     step(state): advance, and do all the work there is on one lane.
     cancel(state): end the running sequence; the next step gives DONE.
     """
@@ -44,6 +54,7 @@ class Engine:
     start: Callable[[EngineState, StartMessage, Slice[u32]], StartStatus]
     advance: Callable[[EngineState], StepEvent]
     share: Callable[[EngineState, u32, u32], None]
+    trace_ring: Callable[[EngineState, u32], Slice[u8]]
     step: Callable[[EngineState], StepEvent]
     cancel: Callable[[EngineState], None]
 
@@ -92,6 +103,7 @@ def make_engine(spec: EngineSpec) -> Engine:
     records = table(OperationRecord, [operation.record() for operation in schedule.operations])
     at, n_vocab, n_context = plan_activations(spec), spec.shape.n_vocab, spec.n_context
     kv_bytes, output_start, n_batch = kv_cache_bytes(spec), schedule.output_start, spec.n_batch
+    n_lanes = spec.n_lanes
 
     @fn
     def prompt_tokens(state: EngineState) -> Slice[u32]:
@@ -111,6 +123,11 @@ def make_engine(spec: EngineSpec) -> Engine:
         state.activations = activations
         state.logits_view = padded_logits(state).part(0, n_vocab)
         state.phase = Phase.IDLE
+
+    @fn
+    def trace_ring(state: EngineState, lane: u32) -> Slice[u8]:
+        assert lane < n_lanes, "there is no such lane"
+        return state.activations.part(u64(lane) * TRACE_BYTES + at.trace.offset, u64(TRACE_BYTES))
 
     @fn
     def begin_batch(state: EngineState, position: u32) -> None:
@@ -154,6 +171,8 @@ def make_engine(spec: EngineSpec) -> Engine:
         state.logits_digest = u32(0)
         state.first_token_cycles = u64(0)
         state.end_cycles = u64(0)
+        for lane in urange(u32(n_lanes)):
+            clear_trace(trace_ring(state, lane))
         begin_batch(state, u32(0))
         state.start_cycles = now_cycles()
         state.phase = Phase.RUNNING
@@ -246,14 +265,30 @@ def make_engine(spec: EngineSpec) -> Engine:
         return StepEvent.WORK
 
     @fn
-    def share(state: EngineState, lane: u32, n_lanes: u32) -> None:
+    def trace_operation(state: EngineState, lane: u32, operation: u32, begin: u64) -> None:
+        made = TraceRecord(
+            operation=operation,
+            position=state.position,
+            n_tokens=state.n_tokens,
+            piece=state.piece,
+            begin_cycles=begin,
+            end_cycles=now_cycles(),
+        )
+        note(trace_ring(state, lane), made)
+
+    @fn
+    def share(state: EngineState, lane: u32, lanes: u32) -> None:
         number = state.operation
+        tracing = state.request.flags & FLAG_TRACE != 0
         pieces = records[number].n_pieces if state.n_tokens > 1 else u32(1)
-        part = Share(lane=u64(lane), n_lanes=u64(n_lanes), piece=u64(state.piece), n_pieces=u64(pieces))
+        part = Share(lane=u64(lane), n_lanes=u64(lanes), piece=u64(state.piece), n_pieces=u64(pieces))
         through = False
         while not through:
             record = records[number]
+            begin = now_cycles()
             execute(state, record, part)
+            if tracing:
+                trace_operation(state, lane, number, begin)
             through = record.ends_step
             number += 1
 
@@ -265,4 +300,4 @@ def make_engine(spec: EngineSpec) -> Engine:
         share(state, u32(0), u32(1))
         return StepEvent.BUSY
 
-    return Engine(spec, schedule, bind, start, advance, share, step, cancel)
+    return Engine(spec, schedule, bind, start, advance, share, trace_ring, step, cancel)
