@@ -15,7 +15,6 @@ from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import MachineName, SessionOptions, open_session, plan_for
 from axiom.host.model.pack import packed_model
 from axiom.host.serve.generate import Generation, generate
-from axiom.metal.engine.schedule import build_schedule
 from tests.support.metal import require_accelerator
 
 MODELS = Path(__file__).parents[3] / "shared" / "models"
@@ -109,7 +108,7 @@ def test_the_trace_names_every_operation_in_order(machine: MachineName, cache: P
     if machine in ("kvm", "tcg"):
         require_accelerator(machine)
     model = packed_model(MODELS / "stories260K-q8_0.gguf", cache / "models")
-    operations = build_schedule(plan_for(model, None).config.engine).operations
+    operations = plan_for(model, None).operations
     with open_session(model, SessionOptions(machine, cache=cache)) as session:
         request = StartRequest(1, [1, 403, 407], 3, ignore_eos=True, trace=True)
         generate(session.link, session.boot.tsc_hz, model.tokenizer, request)

@@ -5,6 +5,7 @@ status 2 is the user's to mend, 3 the machine's, 70 a crash of the kernel.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,6 +86,22 @@ def plan(
     from axiom.host.cli.plan import show_plan
 
     show_plan(model, json, memory, context, errors)
+
+
+@app.command()
+def trace(
+    model: ModelArgument = None,
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="The text to go on from.")] = "",
+    count: Annotated[int, typer.Option("-n", min=1, help="The tokens to generate.")] = 16,
+    machine: MachineOption = "auto",
+    cpus: Annotated[int, typer.Option(min=1, max=64, help="Processors of the machine.")] = 1,
+    context: ContextOption = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("trace.json"),
+) -> None:
+    """Show where the time of a request goes, operation by operation, and write it for Perfetto."""
+    from axiom.host.cli.trace import TraceOptions, trace_model
+
+    trace_model(TraceOptions(model, prompt, count, machine, cpus, context, output), errors)
 
 
 @app.command()

@@ -50,11 +50,16 @@ def process_start() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _check(options: RunOptions) -> MachineName:
-    if options.machine not in get_args(MachineName):
+def machine_name(text: str) -> MachineName:
+    """Return the machine that a name means."""
+    if text not in get_args(MachineName):
         raise UserError(
-            f"there is no machine {options.machine!r}.", f"choose one of {', '.join(get_args(MachineName))}"
+            f"there is no machine {text!r}.", f"choose one of {', '.join(get_args(MachineName))}"
         )
+    return cast(MachineName, text)
+
+
+def _check(options: RunOptions) -> MachineName:
     if options.count < 1:
         raise UserError(f"-n {options.count} asks for no tokens.", "give at least 1")
     if options.temperature < 0:
@@ -65,7 +70,7 @@ def _check(options: RunOptions) -> MachineName:
         raise UserError(f"--top-k {options.top_k} is negative.", "0 means all tokens")
     if not 1 <= options.cpus <= 64:
         raise UserError(f"--cpus {options.cpus} is not within 1 and 64.")
-    return cast(MachineName, options.machine)
+    return machine_name(options.machine)
 
 
 def run_model(options: RunOptions, console: Console) -> None:

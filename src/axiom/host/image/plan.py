@@ -16,6 +16,7 @@ from axiom.metal.boot.config import KernelConfig, PlannedRegion
 from axiom.metal.drivers.nvme_registers import DEVICE_QUEUE_BYTES
 from axiom.metal.engine.activations import activation_bytes
 from axiom.metal.engine.kv_cache import kv_cache_bytes
+from axiom.metal.engine.operation import Operation
 from axiom.metal.engine.schedule import build_schedule
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.kernel.address_map import page_table_bytes
@@ -46,12 +47,21 @@ class PlacedRegion:
 class MemoryPlan:
     """A model's regions, the machine's memory, and what a token costs.
 
-    bytes_per_token: bytes of weights read for one token, without the KV cache.
+    operations: the forward pass in order, by which a trace's numbers count.
     """
 
     config: KernelConfig
-    bytes_per_token: int
-    multiply_adds_per_token: int
+    operations: tuple[Operation, ...]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of weights read for one token, without the KV cache."""
+        return sum(o.bytes_read for o in self.operations if not o.per_position)
+
+    @property
+    def multiply_adds_per_token(self) -> int:
+        """Multiply-adds of one token, without attention."""
+        return sum(o.multiply_adds for o in self.operations if not o.per_position)
 
     @property
     def planned_bytes(self) -> int:
@@ -86,10 +96,7 @@ def plan_memory(
         kv_type = "f32" if layouts == {"f32x16"} else "f16"
     spec = EngineSpec(shape, tensors, n_context, kv_type)
     config = KernelConfig(spec, _regions(spec, weights_bytes), layout_id, weights_bytes, serial_link)
-    operations = build_schedule(spec).operations
-    return MemoryPlan(
-        config, sum(o.bytes_read for o in operations), sum(o.multiply_adds for o in operations)
-    )
+    return MemoryPlan(config, build_schedule(spec).operations)
 
 
 def _regions(spec: EngineSpec, weights_bytes: int) -> tuple[PlannedRegion, ...]:
