@@ -16,6 +16,7 @@ from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.ops.attention import attend
 from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
+from axiom.metal.ops.gemm import activation_row_bytes, gemm
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import KvT, store_key, store_value
 from axiom.metal.ops.matrix import Matrix, round_up
@@ -87,20 +88,19 @@ def layer_cache(element: type[KvT], cache: KvCache, state: EngineState, layer: u
 
 @fn
 def matmul(matrix: Matrix, state: EngineState, record: OperationRecord, share: Share) -> None:
-    """Multiply by the lane's row groups of a matrix of this shape."""
-    source_bytes = round_up(matrix.columns, 16) * 4
-    if matrix.quantised:
-        source_bytes = quantised_bytes(matrix.columns)
+    """Multiply the tokens by the lane's row groups of a matrix of this shape."""
     n_rows = matrix.n_groups * 16
-    for token in urange(state.n_tokens):
-        gemv(
-            matrix,
-            state.weights.part(record.weights, matrix.bytes),
-            bytes_at(state, record.source + u64(token) * source_bytes, u64(source_bytes)),
-            floats_at(state, record.target + u64(token) * (n_rows * 4), u64(n_rows)),
-            first_row(share, u64(matrix.n_groups)),
-            end_row(share, u64(matrix.n_groups)),
-        )
+    n_tokens = u64(state.n_tokens)
+    row_bytes = activation_row_bytes(matrix)
+    weights = state.weights.part(record.weights, matrix.bytes)
+    source = bytes_at(state, record.source, n_tokens * row_bytes)
+    target = floats_at(state, record.target, n_tokens * n_rows)
+    first = first_row(share, u64(matrix.n_groups))
+    last = end_row(share, u64(matrix.n_groups))
+    if n_tokens == 1:
+        gemv(matrix, weights, source, target, first, last)
+    else:
+        gemm(matrix, weights, source, target, first, last, n_tokens, n_rows)
 
 
 def make_execute(
