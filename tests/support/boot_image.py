@@ -11,6 +11,7 @@ from tests.support.metal import require_accelerator
 MACHINES = ("kvm", "tcg")
 FIRMWARE = Path("/usr/share/qemu/qboot.rom")
 DEADLINE_S = 60
+CROWDED = "exceeds the recommended cpus supported by KVM"
 _PROCESSOR = {"kvm": "host,-arch-capabilities,+invtsc,vmware-cpuid-freq=on", "tcg": "max"}
 _BARE = "-m 1G -nodefaults -no-user-config -display none -no-reboot -monitor none -serial stdio"
 
@@ -23,7 +24,9 @@ class Outcome:
     text: str
 
 
-def boot(machine: str, image: Path, processor: str = "", command_line: str = "", ram: str = "") -> Outcome:
+def boot(
+    machine: str, image: Path, processor: str = "", command_line: str = "", ram: str = "", cores: int = 1
+) -> Outcome:
     """Run an image until it leaves; a machine that does not stop in time fails the test.
 
     ram: a file to use as the machine's memory, so that it can be read afterwards.
@@ -36,7 +39,8 @@ def boot(machine: str, image: Path, processor: str = "", command_line: str = "",
         processor or _PROCESSOR[machine],
         *_BARE.split(),
     ]
-    arguments += ["-bios", str(FIRMWARE), "-kernel", str(image), "-append", command_line]
+    arguments += ["-smp", str(cores), "-bios", str(FIRMWARE)]
+    arguments += ["-kernel", str(image), "-append", command_line]
     arguments += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     if ram:
         backend = f"memory-backend-file,id=ram,size=1G,share=on,mem-path={ram}"
@@ -52,6 +56,7 @@ def boot(machine: str, image: Path, processor: str = "", command_line: str = "",
     except subprocess.TimeoutExpired as expired:
         pytest.fail(f"the machine did not stop; it had said: {expired.output!r}")
     status = finished.returncode
-    assert not finished.stderr, finished.stderr.decode()
+    complaints = [line for line in finished.stderr.decode().splitlines() if CROWDED not in line]
+    assert not complaints, complaints
     text = finished.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
     return Outcome(status >> 1 if status & 1 else None, text)

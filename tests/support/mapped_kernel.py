@@ -1,17 +1,29 @@
 """A kernel that maps a small plan, seals itself and runs one function: the bed for tests on metal.
 
 `make_kernel(body)` gives the functions of an image; `body` runs on the guarded stack with the watchdog on,
-and the kernel leaves with `ExitCode.OK` when it returns.
+and the kernel leaves with `ExitCode.OK` when it returns. With `lanes`, the machine's other processors are
+started before, as many as are wanted; `extra_processors` are added to those that firmware lists.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from axiom.abi.boot import HUGE_PAGE_BYTES, PAGE_BYTES, ExitCode, RegionKind, RegionRequest, RegionTable
-from axiom.lang import array, fn, static, static_var, u16, u64, zeroed
+from axiom.abi.boot import (
+    HUGE_PAGE_BYTES,
+    PAGE_BYTES,
+    ExitCode,
+    RegionKind,
+    RegionRequest,
+    RegionTable,
+    lane_stacks_bytes,
+)
+from axiom.lang import array, fn, slice_at, static, static_var, struct_at, u8, u16, u32, u64, unsafe, zeroed
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import switch_stack
+from axiom.metal.arch.pvh import StartInfo
 from axiom.metal.arch.uart import COM1, uart_start
+from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
+from axiom.metal.drivers.madt import Processors, find_processors
 from axiom.metal.kernel.address_map import (
     activate,
     make_read_only,
@@ -22,13 +34,17 @@ from axiom.metal.kernel.address_map import (
     start_address_map,
 )
 from axiom.metal.kernel.clock import HPET_ADDRESS, start_clock
+from axiom.metal.kernel.core_start import join_lanes, prepare_cores, start_cores
 from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
 from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, region, seal
 from axiom.metal.kernel.image_regions import add_image_regions
+from axiom.metal.kernel.lanes import Lanes
 from axiom.metal.kernel.panic import set_crash_place
 from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
 
 STACK_BYTES = 256 << 10
+MOST_LANES = 4
+LOW_BYTES = 1 << 32
 _DATA = (
     (RegionKind.CRASH_RECORD, PAGE_BYTES, PAGE_BYTES),
     (RegionKind.ARENA, PAGE_BYTES, 1 << 20),
@@ -39,6 +55,7 @@ PLAN = (
     (RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
     (RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
     (RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
+    (RegionKind.LANE_STACKS, PAGE_BYTES, lane_stacks_bytes(MOST_LANES)),
     (RegionKind.PAGE_TABLES, PAGE_BYTES, page_table_bytes([(a, b) for _, a, b in _DATA], 4) + (64 << 10)),
     *_DATA,
 )
@@ -46,6 +63,8 @@ PLAN = (
 memory = static_var(zeroed(MemoryMap))
 regions = static_var(zeroed(RegionTable))
 requests = static_var(array(RegionRequest, len(PLAN)))
+processors = static_var(zeroed(Processors))
+lane_counts = static_var(array(u32, 1))
 
 
 @fn(phase="init")
@@ -69,9 +88,47 @@ def _map() -> None:
     activate()
 
 
-def make_kernel(body: Callable[[], None], watchdog: bool = True) -> list[Any]:
-    """Return the functions of an image that runs `body`."""
+@fn(phase="init")
+def find_other_processors(start_info: u64) -> None:
+    """Read which processors there are, and make ready to start them, while all memory is mapped."""
+    # SAFETY: entry's page tables map the first 4 GiB; only what firmware left there is read.
+    with unsafe:
+        info = struct_at(StartInfo, start_info)
+        low = slice_at(u8, u64(PAGE_BYTES), LOW_BYTES - PAGE_BYTES)
+    tables = PhysicalMemory(bytes=low, start=u64(PAGE_BYTES))
+    assert find_processors(tables, info.rsdp_address, processors) == AcpiStatus.OK, "no MADT"
+    prepare_cores(memory)
 
+
+def make_kernel(
+    body: Callable[[], None],
+    watchdog: bool = True,
+    lanes: Lanes | None = None,
+    wanted: int = 1,
+    extra_processors: tuple[int, ...] = (),
+) -> list[Any]:
+    """Return the functions of an image that runs `body`."""
+    if lanes is None:
+        return [*_entry(body, watchdog, False)]
+    set_count, lane_loop = lanes.set_count, lanes.lane_loop
+
+    @fn
+    def body_with_lanes() -> None:
+        for number in static(extra_processors):
+            processors.add(u32(number), u32(1))
+        stacks = region(regions, RegionKind.LANE_STACKS)
+        lane_counts[0] = start_cores(processors.ids(), u32(wanted), stacks)
+        set_count(lane_counts[0])
+        body()
+
+    @fn(export="axiom_lane")
+    def enter_lane(core: u32) -> None:
+        lane_loop(join_lanes(core))
+
+    return [*_entry(body_with_lanes, watchdog, True), enter_lane]
+
+
+def _entry(body: Callable[[], None], watchdog: bool, with_lanes: bool) -> list[Any]:
     @fn(export="axiom_run")
     def run() -> None:
         body()
@@ -82,6 +139,8 @@ def make_kernel(body: Callable[[], None], watchdog: bool = True) -> list[Any]:
         uart_start(u16(COM1))
         assert start_clock(), "no clock"
         _carve(start_info)
+        if with_lanes:
+            find_other_processors(start_info)
         _map()
         stack = region(regions, RegionKind.STACK)
         top = stack.address + stack.bytes

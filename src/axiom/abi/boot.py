@@ -5,6 +5,7 @@ from enum import IntEnum
 from axiom.lang import Array, array, struct, u32, u64
 
 MAX_REGIONS = 20
+MAX_LANES = 64
 PERMIT_READ = 1
 PERMIT_WRITE = 2
 PERMIT_EXECUTE = 4
@@ -12,10 +13,15 @@ PAGE_BYTES = 4096
 HUGE_PAGE_BYTES = 2 << 20
 GIANT_PAGE_BYTES = 1 << 30
 IMAGE_ADDRESS = 2 << 20
+LANE_STACK_BYTES = 128 << 10
+LANE_STACK_STRIDE = PAGE_BYTES + LANE_STACK_BYTES
 
 
 class RegionKind(IntEnum):
-    """What a region of physical memory is for, in the order in which they lie."""
+    """What a region of physical memory is for, in the order in which they lie.
+
+    LANE_STACKS lies before PAGE_TABLES: for each lane but the first a guard page and a stack above it.
+    """
 
     RING0_CODE = 0
     RING0_DATA = 1
@@ -33,6 +39,7 @@ class RegionKind(IntEnum):
     ACTIVATIONS = 13
     KV_CACHE = 14
     WEIGHTS = 15
+    LANE_STACKS = 16
 
 
 class BootStage(IntEnum):
@@ -102,7 +109,10 @@ class RegionTable:
 
 @struct
 class BootReport:
-    """Sent once, when the kernel is ready or has refused to start."""
+    """Sent once, when the kernel is ready or has refused to start.
+
+    n_lanes: how many processors work. lane_start_cycles: how long the others took to start.
+    """
 
     failure: BootFailure
     failure_detail: u32
@@ -111,6 +121,9 @@ class BootReport:
     load_cycles: u64
     vector_bytes: u32
     giant_pages: u32
+    n_lanes: u32
+    reserved: u32
+    lane_start_cycles: u64
     stage_cycles: Array[u64] = array(u64, 8)
     regions: RegionTable
 
@@ -128,3 +141,8 @@ class Counters:
     frames_sent: u64
     frames_bad: u64
     refused_allocations: u64
+
+
+def lane_stacks_bytes(n_lanes: int) -> int:
+    """Return the length of the region of the other lanes' stacks."""
+    return (n_lanes - 1) * LANE_STACK_STRIDE

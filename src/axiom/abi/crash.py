@@ -4,6 +4,7 @@ The record lies in a page of its own, which a reset does not clear. The serial f
 `CRASH_BEGIN` and `CRASH_END`, each a name and hexadecimal words:
 
     kind KIND REASON FIRST SECOND       of the panic: lang.PanicReason and its two values
+    lane NUMBER                         which processor it happened on
     fault VECTOR ERROR_CODE ADDRESS     of the exception
     at INSTRUCTION STACK_POINTER
     frame RETURN_ADDRESS                innermost first; look it up at the address before it
@@ -69,6 +70,7 @@ class CrashRecord:
     stack_pointer: u64
     n_frames: u64
     message_bytes: u64
+    lane: u64
     registers: Array[u64] = array(u64, N_REGISTERS)
     frames: Array[u64] = array(u64, MAX_FRAMES)
     message: Array[u8] = array(u8, MESSAGE_BYTES)

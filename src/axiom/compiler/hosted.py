@@ -1,22 +1,43 @@
 """Compiled functions in this process, callable from Python.
 
-`load_hosted([f, g])` compiles; `hosted(f, ...)` calls. A slice is passed as a C-contiguous NumPy array
-or a `Slice` over writable bytes, and is read and written in place; a struct as a value made under
-CPython or as a NumPy byte array; scalars as Python numbers or as scalars. Results come back as
-the types of the language. A panic raises `axiom.lang.Panic`.
+`load_hosted([f, g])` compiles, or finds what was compiled before; `hosted(f, ...)` calls, from any number
+of threads. A slice is passed as a C-contiguous NumPy array or a `Slice` over writable bytes, and is read
+and written in place; a struct as a value made under CPython or as a NumPy byte array; scalars as Python
+numbers or as scalars. Results come back as the types of the language. A panic raises `HostedPanic`, a
+`Panic` that knows its places in the source.
 """
 
+import contextlib
 import ctypes
 import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from axiom.compiler import ir
 from axiom.compiler.checks import check_program
+from axiom.compiler.elf_symbols import code_offset
+from axiom.compiler.fingerprint import fingerprint
+from axiom.compiler.frontend.calls import parameter_patterns, resolve_annotation
+from axiom.compiler.frontend.context import function_scope
 from axiom.compiler.frontend.program import build_program
-from axiom.compiler.llvm.jit import LoadedProgram, Thunk, thunk_name
+from axiom.compiler.llvm.jit import (
+    FRAMES_AT,
+    N_FRAMES_AT,
+    RECORD_WORDS,
+    LoadedObject,
+    Thunk,
+    compile_hosted,
+    thunk_name,
+)
+from axiom.compiler.object_cache import StoredObject, read_object, write_object
+from axiom.compiler.symbolise import Place, SymboliseError, symbolise
 from axiom.compiler.types import (
+    AnyArray,
+    AnyVec,
     ArrayRefType,
     BoolType,
     EnumType,
@@ -27,6 +48,7 @@ from axiom.compiler.types import (
     Type,
     VecType,
     VoidType,
+    of_annotation,
 )
 from axiom.lang.functions import Function
 from axiom.lang.layout import size_of
@@ -108,15 +130,39 @@ def _result(kind: Type, data: bytearray) -> Any:
             raise TypeError(f"{kind} is not returned to Python")
 
 
+@dataclass(frozen=True)
+class _Root:
+    """What is called under a function's name."""
+
+    symbol: str
+    parameters: list[Type]
+    result: Type
+    thunk: Any
+
+
 class Hosted:
     """Compiled functions, by the functions that they were made from."""
 
-    def __init__(self, program: ir.Program, level: int) -> None:
-        self._loaded = LoadedProgram(program, level)
-        self._roots = {id(root.function): root for root in program.roots}
-        self._thunks = {
-            id(root.function): Thunk(self._loaded.address(thunk_name(root))) for root in program.roots
+    def __init__(self, functions: list[Function], stored: StoredObject) -> None:
+        self._loaded = LoadedObject(stored.data)
+        self._stored = stored
+        self._functions = functions
+        self._roots = {
+            id(f): self._root(f, facts) for f, facts in zip(functions, stored.roots, strict=True)
         }
+
+    def _root(self, function: Function, facts: dict[str, Any]) -> _Root:
+        scope = function_scope(function)
+        parameters = [kind for _, kind in parameter_patterns(function, scope) if isinstance(kind, Type)]
+        written = resolve_annotation(function.python.__annotations__.get("return"), scope, function)
+        result = of_annotation(written)
+        if isinstance(result, AnyVec):
+            result = VecType(result.element, facts["count"])
+        elif isinstance(result, AnyArray):
+            result = ArrayRefType(result.element, facts["count"])
+        assert isinstance(result, Type)
+        thunk = Thunk(self._loaded.address(thunk_name(facts["symbol"])))
+        return _Root(facts["symbol"], parameters, result, thunk)
 
     def __call__(self, function: Any, *arguments: Any) -> Any:
         """Call the compiled form of `function`."""
@@ -125,37 +171,94 @@ class Hosted:
             raise TypeError(f"{root.symbol} takes {len(root.parameters)} arguments")
         words: list[int] = []
         for parameter, argument in zip(root.parameters, arguments, strict=True):
-            words += _words(parameter.type, argument)
+            words += _words(parameter, argument)
         packed = (ctypes.c_uint64 * max(1, len(words)))(*words)
+        record = (ctypes.c_uint64 * RECORD_WORDS)()
         data = bytearray(max(16, _result_size(root.result)))
         place = (ctypes.c_char * len(data)).from_buffer(data)
-        if self._thunks[id(function)](ctypes.addressof(place), ctypes.addressof(packed)):
-            raise self._panic()
+        if root.thunk(ctypes.addressof(place), ctypes.addressof(packed), ctypes.addressof(record)):
+            raise self._panic(list(record))
         del place
         return _result(root.result, data[: max(1, _result_size(root.result))])
 
-    def _panic(self) -> Panic:
-        reason, first, second, text, length, _ = self._loaded.panic_record
+    def _panic(self, record: list[int]) -> "HostedPanic":
+        reason, first, second, text, length, n_frames = record[: N_FRAMES_AT + 1]
         detail = ctypes.string_at(text, length).decode() if length else ""
         if reason == PanicReason.BOUNDS:
             detail = f"index {first} of {second}"
-        return Panic(PanicReason(reason), detail)
-
-    def panic_address(self) -> int:
-        """Return the return address of the last panic, for symbolisation."""
-        return int(self._loaded.panic_record[5])
+        symbol = thunk_name(self._stored.roots[0]["symbol"])
+        base = self._loaded.address(symbol) - code_offset(self._stored.data, symbol)
+        frames = [frame - base for frame in record[FRAMES_AT : FRAMES_AT + n_frames]]
+        return HostedPanic(PanicReason(reason), detail, self._stored, frames)
 
     def symbol_address(self, symbol: str) -> int:
         """Return the address of an exported function."""
         return self._loaded.address(symbol)
 
 
-def load_hosted(functions: list[Any], target: Target = BASELINE, level: int = 3) -> Hosted:
-    """Compile functions for `target`, check them, and load them into this process.
+class HostedPanic(Panic):
+    """A panic of compiled code. `frames` are return addresses in the object's code, the innermost first."""
 
-    Every parameter of a root needs one run-time type: wrap a generic function in a closure.
+    def __init__(self, reason: PanicReason, detail: str, stored: StoredObject, frames: list[int]) -> None:
+        super().__init__(reason, detail)
+        self.frames = frames
+        self._stored = stored
+
+    def places(self) -> list[Place]:
+        """Return where each frame stands in the source, the outermost first, inlined ones included."""
+        with contextlib.ExitStack() as stack:
+            path = self._stored.path
+            if path is None or not path.is_file():
+                file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".o"))
+                file.write(self._stored.data)
+                file.flush()
+                path = Path(file.name)
+            groups = symbolise(path, [frame - 1 for frame in self.frames])
+        return [place for group in reversed(groups) for place in reversed(group) if place.file]
+
+    def traceback(self) -> str:
+        """Return what Python would print of a panic there, without the last line."""
+        lines = ["Traceback (most recent call last):"]
+        try:
+            places = self.places()
+        except SymboliseError as error:
+            return "\n".join([*lines, f"  (no places: {error})"])
+        return "\n".join([*lines, *(line for place in places for line in place.lines())])
+
+    def __getattr__(self, name: str) -> Any:
+        """Give `__notes__`, which Python and pytest ask for when nobody catches the exception."""
+        if name != "__notes__":
+            raise AttributeError(name)
+        return [f"In compiled code: {self.traceback()}"]
+
+
+def load_hosted(
+    functions: list[Any], target: Target = BASELINE, level: int = 3, keep: bool = True
+) -> Hosted:
+    """Load functions, compiled for `target` and checked, into this process.
+
+    What was compiled before from the same sources and constants comes from the cache. Every parameter of a
+    root needs one run-time type: wrap a generic function in a closure. `keep` False leaves the cache alone.
+    Raises CompileError.
     """
     roots: list[Function] = list(functions)
-    program = build_program(roots, target)
-    check_program(program)
-    return Hosted(program, level)
+    key = fingerprint(roots, target, level) if keep else None
+    stored = read_object(key) if key is not None else None
+    if stored is None:
+        program = build_program(roots, target)
+        check_program(program)
+        facts = [_facts(root) for root in program.roots]
+        stored = StoredObject(compile_hosted(program, level), facts)
+        if key is not None:
+            stored = write_object(key, stored)
+    return Hosted(roots, stored)
+
+
+def _facts(root: ir.Instance) -> dict[str, Any]:
+    """Return what the signature does not say of a root."""
+    facts: dict[str, Any] = {"symbol": root.symbol}
+    if isinstance(root.result, VecType):
+        facts["count"] = root.result.lanes
+    elif isinstance(root.result, ArrayRefType):
+        facts["count"] = root.result.count
+    return facts

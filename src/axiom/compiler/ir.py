@@ -269,6 +269,8 @@ class Instance:
     body: list[Statement] = field(default_factory=list[Statement])
     callees: list["Instance"] = field(default_factory=list["Instance"])
     unsafe_blocks: int = 0
+    result_unknown: bool = False
+    kept: bool = False
 
 
 @dataclass

@@ -1,15 +1,37 @@
 """Functions to an object file for a machine with nothing beneath it."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from axiom.compiler import ir
 from axiom.compiler.checks import check_program
 from axiom.compiler.frontend.program import build_program
-from axiom.compiler.llvm.codegen import emit_object, llvm_version
-from axiom.compiler.llvm.emit import emit_module
+from axiom.compiler.llvm.checks import checks_left
+from axiom.compiler.llvm.codegen import emit_assembly, emit_object, llvm_version, optimised_text
+from axiom.compiler.llvm.emit import emit_module, emit_program
+from axiom.compiler.llvm.module import CheckSite
 from axiom.lang.functions import Function
 from axiom.lang.targets import BASELINE, Target
 
 METAL_TRIPLE = "x86_64-unknown-none-elf"
+
+
+@dataclass(frozen=True)
+class CheckCount:
+    """The checks that a program's source asks for, and those that the optimiser could not prove away.
+
+    Sites are places in the source; a site is kept when any of its copies (inlined, specialised) is.
+    """
+
+    asked: frozenset[CheckSite]
+    kept: frozenset[CheckSite]
+
+
+def _program(functions: list[Any], target: Target) -> ir.Program:
+    roots: list[Function] = list(functions)
+    program = build_program(roots, target)
+    check_program(program)
+    return program
 
 
 def compile_text(functions: list[Any], assembly: list[str], target: Target = BASELINE) -> str:
@@ -17,10 +39,7 @@ def compile_text(functions: list[Any], assembly: list[str], target: Target = BAS
 
     Raises CompileError with every diagnostic.
     """
-    roots: list[Function] = list(functions)
-    program = build_program(roots, target)
-    check_program(program)
-    return emit_module(program, METAL_TRIPLE, assembly)
+    return emit_module(_program(functions, target), METAL_TRIPLE, assembly)
 
 
 def compile_object(
@@ -28,6 +47,36 @@ def compile_object(
 ) -> bytes:
     """Compile `functions` and all that they call, with blocks of assembly, into one ELF object."""
     return emit_object(compile_text(functions, assembly, target), METAL_TRIPLE, level)
+
+
+def compile_listing(functions: list[Any], target: Target = BASELINE, level: int = 3) -> str:
+    """Return the assembly of `functions`, in AT&T syntax, with the lines that it comes from as `.loc`."""
+    return emit_assembly(_kept_text(functions, target), METAL_TRIPLE, level)
+
+
+def compile_unoptimised(functions: list[Any], target: Target = BASELINE) -> str:
+    """Return the LLVM text of `functions` as the compiler writes it, before LLVM has changed it."""
+    return _kept_text(functions, target)
+
+
+def compile_kept(functions: list[Any], target: Target = BASELINE, level: int = 3) -> bytes:
+    """Compile `functions` into an object in which each one is a symbol, exported or not."""
+    return emit_object(_kept_text(functions, target), METAL_TRIPLE, level)
+
+
+def _kept_text(functions: list[Any], target: Target) -> str:
+    program = _program(functions, target)
+    for root in program.roots:
+        root.kept = True
+    return emit_module(program, METAL_TRIPLE)
+
+
+def count_checks(functions: list[Any], target: Target = BASELINE, level: int = 3) -> CheckCount:
+    """Compile `functions` and count the checks that stay in the code."""
+    program = _program(functions, target)
+    module = emit_program(program, METAL_TRIPLE)
+    left = checks_left(optimised_text(module.text(program), METAL_TRIPLE, level))
+    return CheckCount(frozenset(module.checks), frozenset(left) & frozenset(module.checks))
 
 
 def toolchain_version() -> str:

@@ -14,6 +14,12 @@ from axiom.lang.memory import Array, Slice
 from axiom.lang.scalars import Float, Integer, Scalar, u8, u64
 from axiom.lang.vectors import Vec
 
+ENUM_BITS = 32
+
+
+class UnsupportedType(TypeError):
+    """A type that the language cannot hold; the message says which and why."""
+
 
 @dataclass(frozen=True)
 class ScalarType:
@@ -146,6 +152,11 @@ def element_name(element: Any) -> str:
     return str(getattr(cast(Any, element), "__name__", "?"))
 
 
+def type_text(annotation: Any) -> str:
+    """Return how a diagnostic writes an annotation."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
+
+
 def of_element(element: Any) -> Type:
     """Return the type that an expression has when it reads an element of this kind."""
     if isinstance(element, layout.ArrayType):
@@ -157,10 +168,24 @@ def of_element(element: Any) -> Type:
     if element is bool:
         return BOOL
     if layout.is_enum_type(element):
-        return EnumType(element)
+        members = cast(type[enum.IntEnum], element)
+        if any(not 0 <= int(member) < 1 << ENUM_BITS for member in members):
+            raise UnsupportedType(
+                f"the members of {members.__name__} do not all fit {ENUM_BITS} bits unsigned"
+            )
+        return EnumType(members)
     if layout.is_scalar_type(element):
         return ScalarType(element)
-    raise TypeError(f"{element!r} is not a type that memory can hold")
+    raise UnsupportedType(f"{element_name(element)} is not a type that memory can hold")
+
+
+def holds_slices(element: Any) -> bool:
+    """Tell whether values of an element type contain slices, whose bytes are addresses."""
+    if isinstance(element, layout.ArrayType):
+        return holds_slices(element.element)
+    if found := layout.struct_layout(element):
+        return any(holds_slices(field.type) for field in found.fields.values())
+    return layout.is_slice_type(element)
 
 
 @dataclass(frozen=True)
@@ -199,7 +224,10 @@ def of_annotation(annotation: Any) -> Pattern | None:
         if isinstance(arguments[0], typing.TypeVar):
             return Anything()
         if origin is Vec:
+            if arguments[0] is not bool and not layout.is_scalar_type(arguments[0]):
+                raise UnsupportedType(f"{element_name(arguments[0])} is not a type that a vector can hold")
             return AnyVec(arguments[0])
+        of_element(arguments[0])
         return AnyArray(arguments[0]) if origin is Array else SliceType(arguments[0])
     if origin is not None:
         return None

@@ -9,9 +9,12 @@ import enum
 from typing import Any
 
 from axiom.compiler import ir
+from axiom.compiler.diagnostics import Diagnostic, Poisoned, Span, source_of
+from axiom.compiler.frontend import vector_primitives
 from axiom.compiler.frontend.context import BoundMethod, CompileTime, Value
 from axiom.compiler.frontend.expressions import Expressions
 from axiom.compiler.frontend.primitives import PRIMITIVES, lower_part
+from axiom.compiler.frontend.refusals import ACTIONS, CALLS, expression_refusal
 from axiom.compiler.types import (
     ArrayRefType,
     BoolType,
@@ -20,6 +23,7 @@ from axiom.compiler.types import (
     ScalarType,
     StructType,
     Type,
+    UnsupportedType,
     VecType,
     fits,
     of_annotation,
@@ -28,8 +32,13 @@ from axiom.compiler.types import (
 )
 from axiom.lang import memory, structs
 from axiom.lang.functions import Function
-from axiom.lang.layout import is_scalar_type, struct_layout
+from axiom.lang.layout import is_scalar_type, size_of, struct_layout
 from axiom.lang.primitive import INTRINSIC_MARK, PRIMITIVE_MARK, LlvmIntrinsic
+from axiom.lang.scalars import Integer
+
+MAX_ARRAY_BYTES = 1 << 20
+
+assert vector_primitives.MAX_LANES, "importing `vector_primitives` registers its primitives"
 
 
 def lower_call(expressions: Expressions, node: ast.Call, callee: Value) -> Value:
@@ -57,16 +66,43 @@ def lower_call(expressions: Expressions, node: ast.Call, callee: Value) -> Value
     if isinstance(target, type) and struct_layout(target) is not None:
         return _new_struct(expressions, node, target)
     if target is structs.zeroed:
-        return ir.NewStruct(StructType(expressions.compile_time(node.args[0])), context.span(node), {})
+        cls = expressions.compile_time(_single(expressions, node))
+        if struct_layout(cls) is None:
+            context.fail(node.args[0], "this must be a @struct class")
+        return _refuse_registers(expressions, node, ir.NewStruct(StructType(cls), context.span(node), {}))
     if target is memory.array:
-        element, count = (expressions.compile_time(argument) for argument in node.args)
-        return ir.NewArray(ArrayRefType(element, int(count)), context.span(node))
+        return _new_array(expressions, node)
     return _run_while_compiling(expressions, node, target)
+
+
+def _refuse_registers(expressions: Expressions, node: ast.Call, made: ir.NewStruct) -> ir.NewStruct:
+    if isinstance(made.type, StructType) and made.type.layout.volatile:
+        expressions.context.fail(
+            node,
+            f"registers such as {made.type} are not made but found",
+            "write `struct_at` or `struct_in`",
+        )
+    return made
+
+
+def _new_array(expressions: Expressions, node: ast.Call) -> Value:
+    context = expressions.context
+    if len(node.args) != 2 or node.keywords:
+        context.fail(node, "an array is made as `array(element, count)`")
+    element, count = (expressions.compile_time(argument) for argument in node.args)
+    count = count.value if isinstance(count, Integer) else count
+    of_element(element)
+    if type(count) is not int or not 0 < count * size_of(element) <= MAX_ARRAY_BYTES:
+        context.fail(node.args[1], f"an array has 1 element or more, and {MAX_ARRAY_BYTES} bytes at most")
+    return ir.NewArray(ArrayRefType(element, count), context.span(node))
 
 
 def _run_while_compiling(expressions: Expressions, node: ast.Call, target: Any) -> Value:
     if not callable(target):
         expressions.context.fail(node, f"`{ast.unparse(node.func)}` cannot be called")
+    if any(target is action for action in ACTIONS):
+        name = ast.unparse(node.func)
+        expressions.context.fail(node, f"`{name}` is not in the language", CALLS.get(name, ""))
     values = [expressions.value(argument) for argument in node.args]
     keywords = {k.arg: expressions.value(k.value) for k in node.keywords if k.arg is not None}
     if not all(isinstance(v, CompileTime) for v in (*values, *keywords.values())):
@@ -74,7 +110,7 @@ def _run_while_compiling(expressions: Expressions, node: ast.Call, target: Any) 
             node,
             f"`{ast.unparse(node.func)}` is an ordinary Python function and its arguments are not known "
             "while compiling",
-            "decorate it with @fn",
+            CALLS.get(ast.unparse(node.func), "decorate it with @fn"),
         )
     try:
         result = target(
@@ -93,7 +129,11 @@ def parameter_patterns(function: Function, scope: dict[str, Any]) -> list[tuple[
     made: list[tuple[str, Pattern | None]] = []
     for name in code.co_varnames[: code.co_argcount]:
         if name in annotations:
-            made.append((name, of_annotation(resolve_annotation(annotations[name], scope))))
+            annotation = resolve_annotation(annotations[name], scope, function)
+            try:
+                made.append((name, of_annotation(annotation)))
+            except UnsupportedType as error:
+                raise Diagnostic(_parameter_span(function, name), str(error)) from None
         elif function.owner is not None:
             made.append((name, StructType(function.owner)))
         else:
@@ -101,9 +141,21 @@ def parameter_patterns(function: Function, scope: dict[str, Any]) -> list[tuple[
     return made
 
 
-def resolve_annotation(annotation: Any, scope: dict[str, Any]) -> Any:
-    """Evaluate an annotation that was written as a string."""
-    return eval(annotation, dict(scope)) if isinstance(annotation, str) else annotation
+def _parameter_span(function: Function, name: str) -> Span:
+    source = source_of(function.python)
+    found = next((a for a in source.tree.args.args if a.arg == name), None)
+    return source.span(found) if found is not None else source.header()
+
+
+def resolve_annotation(annotation: Any, scope: dict[str, Any], at: Function | Span) -> Any:
+    """Evaluate an annotation that was written as a string. Raises Diagnostic."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(scope))
+    except Exception as error:
+        span = at if isinstance(at, Span) else source_of(at.python).header()
+        raise Diagnostic(span, f"the type `{annotation}` cannot be found: {error}") from None
 
 
 def call_function(
@@ -113,6 +165,9 @@ def call_function(
     context = expressions.context
     if node.keywords:
         context.fail(node, "functions of the language are called by position")
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            context.fail(argument, *expression_refusal(argument))
     patterns = context.builder.patterns(function)
     if len(patterns) != len(before) + len(node.args):
         context.fail(
@@ -138,6 +193,8 @@ def call_function(
         types[name] = value.type
         runtime.append(value)
     instance = context.builder.instance(function, types, static, context.target, context.span(node))
+    if instance.result_unknown:
+        raise Poisoned
     context.instance.callees.append(instance)
     return ir.Call(instance.result, context.span(node), instance, runtime)
 
@@ -151,7 +208,8 @@ def _intrinsic(expressions: Expressions, node: ast.Call, target: Any, intrinsic:
     arguments: list[ir.Expression] = []
     for name, argument in zip(names, node.args, strict=True):
         pattern = of_annotation(annotations[name])
-        assert pattern is not None
+        if pattern is None:
+            context.fail(argument, f"the parameter `{name}` of an intrinsic has no run-time type")
         value = expressions.typed(argument, pattern if isinstance(pattern, Type) else None)
         if not fits(pattern, value.type):
             context.fail(argument, f"`{name}` takes {pattern_name(pattern)}, found {value.type}")
@@ -194,7 +252,10 @@ def _to_enum(expressions: Expressions, node: ast.Call, kind: EnumType) -> Value:
     argument = _single(expressions, node)
     value = expressions.value(argument)
     if isinstance(value, CompileTime):
-        return CompileTime(kind.members(value.value))
+        try:
+            return CompileTime(kind.members(value.value))
+        except ValueError:
+            expressions.context.fail(argument, f"{value.value!r} is not a member of {kind}")
     if (
         isinstance(value, BoundMethod)
         or not isinstance(value.type, ScalarType)
@@ -211,9 +272,11 @@ def _new_struct(expressions: Expressions, node: ast.Call, cls: Any) -> Value:
     if node.args:
         context.fail(node, f"`{cls.__name__}` is made with keywords: `{cls.__name__}(field=value)`")
     values: dict[str, ir.Expression] = {}
+    _refuse_registers(expressions, node, ir.NewStruct(StructType(cls), context.span(node), values))
     for keyword in node.keywords:
         found = layout.fields.get(keyword.arg or "")
         if found is None:
-            context.fail(keyword.value, f"`{cls.__name__}` has no field `{keyword.arg}`")
+            known = f"it has {', '.join(layout.fields)}"
+            context.fail(keyword, f"`{cls.__name__}` has no field `{keyword.arg}`", known)
         values[found.name] = expressions.typed(keyword.value, of_element(found.type))
     return ir.NewStruct(StructType(cls), context.span(node), values)

@@ -89,6 +89,7 @@ class Context:
         self.loops: list[Loop] = []
         self.region: tuple[int, ...] = ()
         self.region_count = 0
+        self._hidden = 0
         self.unsafe_depth = 0
         self.result_pattern: Any = None
         self.scope = function_scope(instance.function)
@@ -106,6 +107,15 @@ class Context:
         """Return where `node` stands in the file."""
         return self.source.span(node)
 
+    def hidden(self, purpose: str) -> str:
+        """Return the name of a local variable that the program's author does not see."""
+        self._hidden += 1
+        return f"{purpose}.{self._hidden}"
+
+    def encloses(self, region: tuple[int, ...]) -> bool:
+        """Tell whether what happened in `region` has happened wherever this place is reached."""
+        return self.region[: len(region)] == region
+
     def enter_region(self) -> tuple[int, ...]:
         """Start code that may run any number of times, or not at all."""
         outer = self.region
@@ -119,6 +129,12 @@ class Context:
         if name in self.poisoned:
             raise Poisoned
         if name in self.static:
+            if not self.encloses(self.static[name].region):
+                self.fail(
+                    node,
+                    f"`{name}` may be used before it has a value",
+                    f"give `{name}` a value on every path that leads here",
+                )
             return self.wrap(self.static[name].value, node, name)
         if name in self.instance.locals:
             if name not in self.assigned:
@@ -128,6 +144,12 @@ class Context:
                     f"give `{name}` a value on every path that leads here",
                 )
             return ir.ReadLocal(self.instance.locals[name], self.span(node), name)
+        if name in self.instance.function.python.__code__.co_varnames:
+            self.fail(
+                node,
+                f"`{name}` may be used before it has a value",
+                "a name that is assigned anywhere in a function is local to it",
+            )
         if name in self.scope:
             return self.wrap(self.scope[name], node, name)
         if hasattr(builtins, name):
@@ -196,7 +218,10 @@ def constant(value: Any, kind: Type, span: Span, context: Context, node: ast.AST
                     context.fail(node, f"the constant {int(value)} does not fit {kind}")
                 return ir.Constant(kind, span, int(value))
         else:
-            return ir.Constant(kind, span, float(value))
+            try:
+                return ir.Constant(kind, span, float(value))
+            except OverflowError:
+                context.fail(node, f"the constant does not fit {kind}")
     elif isinstance(kind, VecType) and kind.element is not bool and isinstance(value, (int, float)):
         lane = constant(value, ScalarType(kind.element), span, context, node)
         assert isinstance(lane, ir.Constant)

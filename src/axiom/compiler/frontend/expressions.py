@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from axiom.compiler import ir
 from axiom.compiler.frontend.context import BoundMethod, CompileTime, Context, Value, constant
+from axiom.compiler.frontend.refusals import expression_refusal, operator_refusal
 from axiom.compiler.types import (
     BOOL,
     TEXT,
@@ -23,6 +24,7 @@ from axiom.compiler.types import (
     TextType,
     Type,
     VecType,
+    VoidType,
     of_element,
 )
 from axiom.lang.functions import Function
@@ -50,6 +52,10 @@ COMPARE: dict[type[ast.cmpop], Any] = {
     ast.Gt: "gt",
     ast.GtE: "ge",
 }
+# The operands of what is calculated while compiling.
+_A, _B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())
+COLLECTIONS = "collections exist only while compiling; at run time there are `array(T, n)` and structs"
+TEXT_HINT = "text is made at run time only where it goes: `write_to(sink, f'...')`"
 CallHandler = Callable[["Expressions", ast.Call, Value], Value]
 
 
@@ -84,12 +90,12 @@ class Expressions:
             case ast.Call():
                 return self._call(self, node, self.value(node.func))
             case ast.Tuple() | ast.List() | ast.Set():
-                items = [self.compile_time(item) for item in node.elts]
+                items = [self.compile_time(item, COLLECTIONS) for item in node.elts]
                 return CompileTime(tuple(items) if isinstance(node, ast.Tuple) else items)
             case ast.JoinedStr() | ast.ListComp() | ast.GeneratorExp() | ast.DictComp() | ast.Dict():
                 return self._python(node)
             case _:
-                self.context.fail(node, f"`{ast.unparse(node)}` is not in the language")
+                self.context.fail(node, *expression_refusal(node))
 
     def typed(self, node: ast.expr, expected: Type | None = None) -> ir.Expression:
         """Lower to a run-time expression; with `expected`, of exactly that type."""
@@ -99,8 +105,18 @@ class Expressions:
         if isinstance(value, CompileTime):
             return self.literal(value.value, node, expected)
         if expected is not None and value.type != expected:
-            self.context.fail(node, f"expected {expected}, found {value.type}", _conversion(expected))
+            self.context.fail(
+                node, f"expected {expected}, found {value.type}", _conversion(expected, value.type)
+            )
+        if isinstance(value.type, VoidType):
+            self.context.fail(node, "this has no value")
+        self.refuse_register_array(node, value)
         return value
+
+    def refuse_register_array(self, node: ast.expr, value: ir.Expression) -> None:
+        """An array of registers has no value of its own: accesses through one would not be volatile."""
+        if isinstance(value, ir.Field) and value.volatile and isinstance(value.type, ArrayRefType):
+            self.context.fail(node, "an array of registers is indexed where it stands", "write `[index]`")
 
     def literal(self, value: Any, node: ast.expr, expected: Type | None) -> ir.Expression:
         """Give a compile-time value a run-time type."""
@@ -121,14 +137,14 @@ class Expressions:
             )
         self.context.fail(node, f"a {type(value).__name__} exists only while compiling")
 
-    def compile_time(self, node: ast.expr) -> Any:
+    def compile_time(self, node: ast.expr, hint: str = "") -> Any:
         """Lower to a Python value; report a run-time expression."""
         value = self.value(node)
         if isinstance(value, CompileTime):
             return value.value
         if isinstance(value, ir.Constant) and isinstance(value.type, ScalarType):
             return value.type.scalar(value.value)
-        self.context.fail(node, f"`{ast.unparse(node)}` must be known while compiling")
+        self.context.fail(node, f"`{ast.unparse(node)}` must be known while compiling", hint)
 
     def condition(self, node: ast.expr) -> ir.Expression | bool:
         """Lower a condition: a bool known while compiling, or a run-time bool."""
@@ -146,10 +162,19 @@ class Expressions:
         scope: dict[str, Any] = {}
         for name in ast.walk(node):
             if isinstance(name, ast.Name) and name.id not in own and name.id not in scope:
-                scope[name.id] = self.compile_time(name)
+                hint = TEXT_HINT if isinstance(node, ast.JoinedStr) else COLLECTIONS
+                scope[name.id] = self.compile_time(name, hint)
         code = compile(ast.fix_missing_locations(ast.Expression(node)), "<compile time>", "eval")
         try:
             return CompileTime(eval(code, scope))
+        except Exception as error:
+            self.context.fail(node, f"while compiling: {type(error).__name__}: {error}")
+
+    def _calculated(self, node: ast.AST, code: ast.expr, *values: Any) -> Any:
+        """Evaluate an operator on compile-time values `a` and `b`."""
+        made = compile(ast.fix_missing_locations(ast.Expression(code)), "<compile time>", "eval")
+        try:
+            return eval(made, dict(zip(("a", "b"), values, strict=False)))
         except Exception as error:
             self.context.fail(node, f"while compiling: {type(error).__name__}: {error}")
 
@@ -175,6 +200,7 @@ class Expressions:
             case ArrayRefType() if node.attr == "length":
                 return ir.Constant(U64, span, kind.count)
             case ArrayRefType() if node.attr == "all":
+                self.refuse_register_array(node.value, base)
                 return ir.Primitive(SliceType(kind.element), span, "all", [base])
             case SliceType() if node.attr == "length":
                 return ir.Primitive(U64, span, "length", [base])
@@ -206,7 +232,8 @@ class Expressions:
         if not isinstance(kind, (ArrayRefType, SliceType)):
             self.context.fail(node, f"{kind} cannot be indexed")
         index = self.index(node.slice)
-        if isinstance(kind, ArrayRefType) and isinstance(index, ir.Constant) and index.value >= kind.count:
+        outside = isinstance(index, ir.Constant) and not 0 <= index.value < _count_of(kind)
+        if isinstance(index, ir.Constant) and outside:
             self.context.fail(node.slice, f"index {index.value} is outside of {kind}")
         volatile = isinstance(base, ir.Field) and base.volatile
         return ir.Element(
@@ -217,6 +244,10 @@ class Expressions:
         """Lower an index or a count: any integer type, literals as u64."""
         value = self.value(node)
         if isinstance(value, CompileTime):
+            if isinstance(value.value, int) and value.value < 0:
+                self.context.fail(
+                    node, "an index counts from 0 up", "count from the length: `s[s.length - 1]`"
+                )
             return self.literal(value.value, node, U64)
         if (
             isinstance(value, BoundMethod)
@@ -239,17 +270,11 @@ class Expressions:
     ) -> Value:
         """Combine two lowered operands."""
         name = BINARY.get(operator)
-        if name is None:
-            self.context.fail(node, "this operator is not in the language")
         if isinstance(left[1], CompileTime) and isinstance(right[1], CompileTime):
-            code = ast.Expression(
-                ast.BinOp(ast.Name("a", ast.Load()), operator(), ast.Name("b", ast.Load()))
-            )
-            made = compile(ast.fix_missing_locations(code), "<compile time>", "eval")
-            try:
-                return CompileTime(eval(made, {"a": left[1].value, "b": right[1].value}))
-            except Exception as error:
-                self.context.fail(node, f"while compiling: {type(error).__name__}: {error}")
+            code = ast.BinOp(_A, operator(), _B)
+            return CompileTime(self._calculated(node, code, left[1].value, right[1].value))
+        if name is None:
+            self.context.fail(node, *operator_refusal(operator))
         first, second = self._operands(node, left, right)
         kind = first.type
         element = (
@@ -263,9 +288,7 @@ class Expressions:
             self.context.fail(node, f"{kind} does not take part in arithmetic")
         is_float = ScalarType(element).is_float
         if (is_float and name not in ("add", "sub", "mul", "div")) or (not is_float and name == "div"):
-            self.context.fail(
-                node, f"{kind} has no such operator", "integers divide with `//`, floats with `/`"
-            )
+            self.context.fail(node, f"{kind} has no such operator", _operator_hint(name, is_float))
         if isinstance(kind, VecType) and name in ("floordiv", "mod"):
             self.context.fail(node, "vectors of integers do not divide")
         if isinstance(kind, VecType) and name in ("shl", "shr"):
@@ -292,7 +315,7 @@ class Expressions:
             self.context.fail(
                 node,
                 f"{sides[0].type} meets {sides[1].type}",
-                f"convert one side, for example `{sides[0].type}(...)`",
+                _agreement(sides[0].type, sides[1].type),
             )
         return sides[0], sides[1]
 
@@ -301,15 +324,7 @@ class Expressions:
         if isinstance(operand, BoundMethod):
             self.context.fail(node, f"the method `{operand.name}` is not called")
         if isinstance(operand, CompileTime):
-            match node.op:
-                case ast.USub():
-                    return CompileTime(-operand.value)
-                case ast.Not():
-                    return CompileTime(not operand.value)
-                case ast.Invert():
-                    return CompileTime(~operand.value)
-                case _:
-                    return CompileTime(+operand.value)
+            return CompileTime(self._calculated(node, ast.UnaryOp(node.op, _A), operand.value))
         span, kind = self.context.span(node), operand.type
         match node.op:
             case ast.Not() if kind == BOOL:
@@ -327,19 +342,22 @@ class Expressions:
         if len(node.ops) != 1:
             self.context.fail(node, "comparisons do not chain", "write `a < b and b < c`")
         operator = COMPARE.get(type(node.ops[0]))
-        if operator is None:
-            self.context.fail(node, "`in` is not in the language")
         left, right = self.value(node.left), self.value(node.comparators[0])
         if isinstance(left, CompileTime) and isinstance(right, CompileTime):
-            code = ast.Compare(ast.Name("a", ast.Load()), node.ops, [ast.Name("b", ast.Load())])
-            made = compile(ast.fix_missing_locations(ast.Expression(code)), "<compile time>", "eval")
-            return CompileTime(eval(made, {"a": left.value, "b": right.value}))
+            code = ast.Compare(_A, node.ops, [_B])
+            return CompileTime(self._calculated(node, code, left.value, right.value))
+        if operator is None:
+            self.context.fail(node, "`in` is not in the language", "compare with each value in turn")
         first, second = self._operands(node, (node.left, left), (node.comparators[0], right))
         kind = first.type
         if isinstance(kind, VecType):
             return ir.Compare(VecType(bool, kind.lanes), self.context.span(node), operator, first, second)
         if not isinstance(kind, (ScalarType, EnumType, BoolType)):
-            self.context.fail(node, f"{kind} cannot be compared")
+            self.context.fail(node, f"{kind} cannot be compared", "compare its parts")
+        if isinstance(kind, ScalarType) and isinstance(node.ops[0], (ast.Is, ast.IsNot)):
+            self.context.fail(
+                node, "`is` asks for identity, which numbers do not have", "write `==` or `!=`"
+            )
         return ir.Compare(BOOL, self.context.span(node), operator, first, second)
 
     def _logical(self, node: ast.BoolOp) -> Value:
@@ -379,13 +397,42 @@ class Expressions:
         return ir.Conditional(first.type, self.context.span(node), condition, first, second)
 
 
-def _conversion(expected: Type) -> str:
-    return f"convert it: `{expected}(...)`" if isinstance(expected, ScalarType) else ""
+def _count_of(kind: ArrayRefType | SliceType) -> int:
+    """Return the number of elements, as far as it is known while compiling."""
+    return kind.count if isinstance(kind, ArrayRefType) else 1 << 64
+
+
+def _conversion(expected: Type, found: Type) -> str:
+    if isinstance(expected, SliceType) and isinstance(found, ArrayRefType):
+        return "write `.all` after the array"
+    if isinstance(expected, ScalarType) and isinstance(found, (ScalarType, BoolType, EnumType)):
+        return f"convert it: `{expected}(...)`"
+    return ""
+
+
+def _agreement(first: Type, second: Type) -> str:
+    """Return a hint on how two operands get one type."""
+    if isinstance(first, VecType) and isinstance(second, VecType):
+        same = first.lanes == second.lanes
+        return (
+            "convert the lanes of one side: `convert(T, v)`" if same else "use as many lanes on both sides"
+        )
+    if isinstance(first, VecType) or isinstance(second, VecType):
+        return "fill a vector with the scalar: `splat(T, lanes, x)`"
+    return f"convert one side, for example `{first}(...)`" if isinstance(first, ScalarType) else ""
+
+
+def _operator_hint(name: ir.Operator, is_float: bool) -> str:
+    if name in ("div", "floordiv"):
+        return "integers divide with `//`, floats with `/`"
+    return "`bitcast` reads the bits of a float as an integer" if is_float else ""
 
 
 def _known(kind: Type) -> str:
     if isinstance(kind, StructType):
         return f"it has {', '.join(kind.layout.fields)}"
+    if isinstance(kind, ArrayRefType):
+        return "an array has `length`, `all` (as a slice) and `[index]`"
     if isinstance(kind, (SliceType, TextType)):
         return "a slice has `length`, `part(start, count)` and `[index]`"
     return ""

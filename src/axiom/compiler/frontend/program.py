@@ -5,17 +5,19 @@ of an instance that is still being lowered is an error here.
 """
 
 import hashlib
+import sys
 from typing import Any
 
 from axiom.compiler import ir
-from axiom.compiler.diagnostics import CompileError, Diagnostic, Span, source_of
+from axiom.compiler.diagnostics import CompileError, Diagnostic, Poisoned, Span, source_of
 from axiom.compiler.frontend.calls import parameter_patterns, resolve_annotation
 from axiom.compiler.frontend.context import Context, function_scope
 from axiom.compiler.frontend.statements import Statements
-from axiom.compiler.types import VOID, Pattern, Type, of_annotation
+from axiom.compiler.types import VOID, Pattern, StructType, Type, UnsupportedType, of_annotation, type_text
 from axiom.lang.functions import Function
 from axiom.lang.targets import BASELINE, Target
 
+LOWERING_DEPTH = 20_000
 Key = tuple[int, tuple[tuple[str, Type], ...], tuple[tuple[str, Any], ...], Target]
 
 
@@ -37,6 +39,7 @@ class ProgramBuilder:
     def patterns(self, function: Function) -> list[tuple[str, Pattern | None]]:
         """Return what each parameter of a function accepts."""
         if function not in self._patterns:
+            _check_parameters(function)
             self._patterns[function] = parameter_patterns(function, function_scope(function))
         return self._patterns[function]
 
@@ -46,15 +49,14 @@ class ProgramBuilder:
         types: dict[str, Type] = {}
         for name, pattern in self.patterns(function):
             if not isinstance(pattern, Type):
-                raise CompileError(
-                    [
-                        Diagnostic(
-                            source.span(source.tree), f"the parameter `{name}` of a root needs one type"
-                        )
-                    ]
+                raise Diagnostic(
+                    source.header(),
+                    f"the parameter `{name}` of `{function.__qualname__}` has no type of its own, "
+                    "and nothing calls it here",
+                    "compile a function that calls it",
                 )
             types[name] = pattern
-        return self.instance(function, types, {}, target, source.span(source.tree))
+        return self.instance(function, types, {}, target, source.header())
 
     def instance(
         self,
@@ -90,9 +92,13 @@ class ProgramBuilder:
     ) -> ir.Instance:
         source = source_of(function.python)
         scope = function_scope(function)
-        annotation = resolve_annotation(function.python.__annotations__.get("return"), scope)
-        pattern = of_annotation(annotation)
-        span = source.span(source.tree)
+        span = source.header()
+        annotation = resolve_annotation(function.python.__annotations__.get("return"), scope, function)
+        try:
+            pattern = of_annotation(annotation)
+        except UnsupportedType as error:
+            at = source.span(source.tree.returns) if source.tree.returns is not None else span
+            raise Diagnostic(at, str(error)) from None
         instance = ir.Instance(
             function=function,
             symbol=self._symbol(function, types, static, target),
@@ -107,16 +113,28 @@ class ProgramBuilder:
         self._active.append(instance)
         context = Context(self, instance, source, static)
         context.result_pattern = pattern
-        if pattern is None:
-            self.report(
-                Diagnostic(
-                    span, f"`{function.__qualname__}` returns {annotation}, which has no run-time form"
+        before = len(self._diagnostics)
+        if isinstance(pattern, StructType) and pattern.layout.volatile:
+            pattern_hint = "return what leads to them, or pass them down as a parameter"
+            text = f"the registers {pattern} cannot be returned: that would copy them"
+            self.report(Diagnostic(source.span(source.tree.returns or source.tree), text, pattern_hint))
+        elif pattern is None:
+            at = source.span(source.tree.returns) if source.tree.returns is not None else span
+            text = f"`{function.__qualname__}` returns {type_text(annotation)}, which has no run-time form"
+            self.report(Diagnostic(at, text))
+        else:
+            body, ended = Statements(context).body(source.tree.body)
+            instance.body = body
+            if not ended and pattern != VOID and len(self._diagnostics) == before:
+                self.report(
+                    Diagnostic(
+                        span,
+                        f"`{function.__qualname__}` may end without returning a value",
+                        "return on every path",
+                    )
                 )
-            )
-        body, ended = Statements(context).body(source.tree.body)
-        instance.body = body
-        if not ended and pattern != VOID and not self._diagnostics:
-            self.report(Diagnostic(span, f"`{function.__qualname__}` may end without returning a value"))
+        failed = len(self._diagnostics) > before
+        instance.result_unknown = failed and not isinstance(pattern, Type)
         self._active.pop()
         return instance
 
@@ -124,6 +142,7 @@ class ProgramBuilder:
         self, function: Function, types: dict[str, Type], static: dict[str, Any], target: Target
     ) -> str:
         if function.options.export:
+            self._exported(function, types, static, target)
             return function.options.export
         module = function.__module__.removeprefix("axiom.")
         name = f"{module}.{function.__qualname__.replace('<locals>.', '')}"
@@ -136,6 +155,19 @@ class ProgramBuilder:
         self._symbols.add(symbol)
         return symbol
 
+    def _exported(
+        self, function: Function, types: dict[str, Type], static: dict[str, Any], target: Target
+    ) -> None:
+        """An exported name stands for one function, made for one set of arguments and one processor."""
+        symbol = function.options.export
+        if symbol in self._symbols:
+            raise Diagnostic(
+                source_of(function.python).header(),
+                f"two functions are exported as `{symbol}`",
+                "an exported function has one form: no compile-time parameters, one target",
+            )
+        self._symbols.add(symbol)
+
     def finish(self, roots: list[ir.Instance]) -> ir.Program:
         """Return the program, or raise everything that was reported."""
         if self._diagnostics:
@@ -147,9 +179,30 @@ def build_program(functions: list[Function], target: Target = BASELINE) -> ir.Pr
     """Lower `functions` and all that they call."""
     builder = ProgramBuilder()
     roots: list[ir.Instance] = []
-    for function in functions:
-        try:
-            roots.append(builder.root(function, target))
-        except Diagnostic as diagnostic:
-            builder.report(diagnostic)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, LOWERING_DEPTH))
+    try:
+        for function in functions:
+            try:
+                roots.append(builder.root(function, target))
+            except Diagnostic as diagnostic:
+                builder.report(diagnostic)
+            except Poisoned:
+                continue
+    finally:
+        sys.setrecursionlimit(limit)
     return builder.finish(roots)
+
+
+def _check_parameters(function: Function) -> None:
+    """Raise Diagnostic for a parameter that the language does not have."""
+    source = source_of(function.python)
+    given = source.tree.args
+    found = next((d for d in (*given.defaults, *given.kw_defaults) if d is not None), None)
+    if found is not None:
+        hint = "give every argument where the function is called"
+        raise Diagnostic(source.span(found), "parameters have no defaults in the language", hint)
+    extra = given.vararg or given.kwarg or next(iter(given.kwonlyargs), None)
+    if extra is not None:
+        text = "a function takes a fixed number of arguments by position"
+        raise Diagnostic(source.span(extra), text, "name each parameter")

@@ -1,13 +1,15 @@
 """Lowering of statements: assignments, control flow, and the definite initialisation of locals."""
 
 import ast
+import itertools
 from typing import Any
 
 from axiom.compiler import ir
-from axiom.compiler.diagnostics import Diagnostic, Poisoned
+from axiom.compiler.diagnostics import CompileError, Diagnostic, Poisoned
 from axiom.compiler.frontend.calls import lower_call, resolve_annotation
 from axiom.compiler.frontend.context import BoundMethod, CompileTime, CompileTimeLocal, Context, Loop, Value
 from axiom.compiler.frontend.expressions import BINARY, Expressions
+from axiom.compiler.frontend.refusals import operator_refusal, statement_refusal
 from axiom.compiler.frontend.text import lower_write_to
 from axiom.compiler.types import (
     U64,
@@ -18,12 +20,16 @@ from axiom.compiler.types import (
     ScalarType,
     StructType,
     Type,
+    UnsupportedType,
     fits,
     of_annotation,
     pattern_name,
 )
 from axiom.lang.control import static, unsafe, urange
+from axiom.lang.scalars import Integer
 from axiom.lang.text import write_to
+
+UNROLL_LIMIT = 1 << 16
 
 
 class Statements:
@@ -46,6 +52,20 @@ class Statements:
             except Poisoned:
                 self._poison(node)
                 continue
+            except CompileError:
+                raise
+            except UnsupportedType as error:
+                self.context.builder.report(Diagnostic(self.context.span(node), str(error)))
+                self._poison(node)
+                continue
+            except Exception as error:
+                # Whatever the program is, its author sees a place and a sentence; the cause stays attached.
+                text = f"the compiler cannot go on here: {type(error).__name__}: {error}"
+                found = Diagnostic(self.context.span(node), text, "this is a defect of the compiler")
+                found.__cause__ = error
+                self.context.builder.report(found)
+                self._poison(node)
+                continue
             if ended:
                 return made, True
         return made, False
@@ -54,6 +74,8 @@ class Statements:
         for name in ast.walk(node):
             if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
                 self.context.poisoned.add(name.id)
+            elif isinstance(name, (ast.FunctionDef, ast.ClassDef)):
+                self.context.poisoned.add(name.name)
 
     def _statement(self, node: ast.stmt, made: list[ir.Statement]) -> bool:
         context = self.context
@@ -64,14 +86,13 @@ class Statements:
                 return self._expression(node, made)
             case ast.Assign():
                 if len(node.targets) != 1:
-                    context.fail(node, "assign to one target at a time")
+                    context.fail(node, "assign to one target at a time", "write one statement for each")
                 self._assign(node, node.targets[0], node.value, None, made)
                 return False
             case ast.AnnAssign():
                 if node.value is None:
                     context.fail(node, "a variable needs a value")
-                kind = of_annotation(resolve_annotation(ast.unparse(node.annotation), self._scope()))
-                self._assign(node, node.target, node.value, kind if isinstance(kind, Type) else None, made)
+                self._annotated(node, node.value, made)
                 return False
             case ast.AugAssign():
                 self._augmented(node, made)
@@ -96,10 +117,22 @@ class Statements:
             case ast.Match():
                 return self._match(node, made)
             case _:
-                context.fail(node, f"`{type(node).__name__.lower()}` statements are not in the language")
+                context.fail(node, *statement_refusal(node))
 
-    def _scope(self) -> dict[str, Any]:
-        return self.context.scope
+    def _annotated(self, node: ast.AnnAssign, source: ast.expr, made: list[ir.Statement]) -> None:
+        context = self.context
+        written = ast.unparse(node.annotation)
+        pattern = of_annotation(resolve_annotation(written, context.scope, context.span(node.annotation)))
+        if pattern is None and isinstance(node.target, ast.Name):
+            self._bind_compile_time(node.target, self.expressions.compile_time(source))
+            return
+        self._assign(node, node.target, source, pattern if isinstance(pattern, Type) else None, made)
+        last = made[-1] if made else None
+        value = last.value if isinstance(last, (ir.Assign, ir.Store)) else None
+        if pattern is None or value is None or not fits(pattern, value.type):
+            found = "a compile-time value" if value is None else str(value.type)
+            wanted = pattern_name(pattern) if pattern is not None else written
+            context.fail(source, f"expected {wanted}, found {found}")
 
     def _expression(self, node: ast.Expr, made: list[ir.Statement]) -> bool:
         if isinstance(node.value, ast.Constant):
@@ -126,6 +159,10 @@ class Statements:
         made: list[ir.Statement],
     ) -> None:
         span = self.context.span(node)
+        if isinstance(target, (ast.Tuple, ast.List)):
+            self.context.fail(
+                target, "assign to one target at a time", "there are no tuples at run time: use a struct"
+            )
         if isinstance(target, ast.Name):
             known = annotated or self.context.instance.locals.get(target.id)
             value = self.expressions.value(source, known)
@@ -137,6 +174,8 @@ class Statements:
             return
         place = self._place(target)
         value = self.expressions.typed(source, place.type)
+        if isinstance(value.type, StructType) and value.type.layout.volatile:
+            self.context.fail(node, f"the registers {value.type} cannot be copied", "assign their fields")
         made.append(ir.Store(span, place, value))
 
     def _coerce(self, node: ast.expr, value: Value, kind: Type | None) -> ir.Expression:
@@ -153,7 +192,11 @@ class Statements:
     def _bind_compile_time(self, target: ast.Name, value: Any) -> None:
         context = self.context
         old = context.static.get(target.id)
-        if old is not None and old.region != context.region:
+        if target.id in context.assigned:
+            context.fail(
+                target, f"`{target.id}` holds a run-time value and cannot become a compile-time one"
+            )
+        if old is not None and old.region != context.region and context.encloses(old.region):
             context.fail(
                 target,
                 f"`{target.id}` is a compile-time constant and cannot change at run time",
@@ -193,7 +236,7 @@ class Statements:
 
     def _augmented(self, node: ast.AugAssign, made: list[ir.Statement]) -> None:
         if type(node.op) not in BINARY:
-            self.context.fail(node, "this operator is not in the language")
+            self.context.fail(node, *operator_refusal(type(node.op)))
         span = self.context.span(node)
         if isinstance(node.target, ast.Name):
             read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
@@ -205,10 +248,32 @@ class Statements:
                 assert isinstance(result, ir.Expression)
                 made.append(self._set_local(node, node.target.id, result))
             return
-        place = self._place(node.target)
+        place = self._evaluated_once(node, self._place(node.target), made)
         result = self._combine(node, node.target, place)
         assert isinstance(result, ir.Expression)
         made.append(ir.Store(span, place, result))
+
+    def _evaluated_once(
+        self, node: ast.AugAssign, place: ir.Field | ir.Element, made: list[ir.Statement]
+    ) -> ir.Field | ir.Element:
+        """Keep what leads to a place that is read and then written: it is evaluated before both."""
+        place.base = self._kept(node, place.base, made)
+        if isinstance(place, ir.Element):
+            place.index = self._kept(node, place.index, made)
+        return place
+
+    def _kept(self, node: ast.AugAssign, value: ir.Expression, made: list[ir.Statement]) -> ir.Expression:
+        if isinstance(value, (ir.Constant, ir.ReadLocal, ir.StaticPlace)):
+            return value
+        if isinstance(value, (ir.Field, ir.Element)) and isinstance(value.type, (StructType, ArrayRefType)):
+            # A place inside of a place: only what leads to it can have effects.
+            value.base = self._kept(node, value.base, made)
+            if isinstance(value, ir.Element):
+                value.index = self._kept(node, value.index, made)
+            return value
+        name = self.context.hidden("kept")
+        made.append(self._set_local(node, name, value))
+        return ir.ReadLocal(value.type, value.span, name)
 
     def _combine(self, node: ast.AugAssign, at: ast.expr, old: Value) -> Value:
         expected = old.type if isinstance(old, ir.Expression) else None
@@ -279,7 +344,8 @@ class Statements:
         if node.orelse:
             context.fail(node, "loops have no `else` in the language")
         if not isinstance(node.iter, ast.Call):
-            context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll")
+            hint = "count: `for i in urange(s.length)`, and index"
+            context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll", hint)
         callee = self.expressions.value(node.iter.func)
         kind = callee.value if isinstance(callee, CompileTime) else None
         if kind is static:
@@ -287,11 +353,16 @@ class Statements:
         if kind is urange and isinstance(node.target, ast.Name):
             self._counted(node, node.iter, node.target, made)
             return False
-        context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll")
+        hint = "write `urange`" if kind is range else ""
+        context.fail(node.iter, "loop over `urange(...)`, or over `static(...)` to unroll", hint)
 
     def _unrolled(self, node: ast.For, call: ast.Call, made: list[ir.Statement]) -> bool:
         context = self.context
-        values = self.expressions.compile_time(call.args[0])
+        if len(call.args) != 1 or call.keywords:
+            context.fail(call, "`static` takes the values to unroll over", "write `static(range(n))`")
+        values = self._unrolled_values(call.args[0])
+        if isinstance(node.target, ast.Name) and node.target.id in context.assigned:
+            context.fail(node.target, f"`{node.target.id}` already holds a run-time value")
         context.loops.append(Loop(unrolled=True))
         ended = False
         for value in values:
@@ -303,12 +374,30 @@ class Statements:
         context.loops.pop()
         return ended
 
+    def _unrolled_values(self, node: ast.expr) -> list[Any]:
+        values = self.expressions.compile_time(node)
+        try:
+            made: list[Any] = list(itertools.islice(iter(values), UNROLL_LIMIT + 1))
+        except Exception as error:
+            self.context.fail(node, f"`static` cannot unroll this: {error}")
+        if len(made) > UNROLL_LIMIT:
+            self.context.fail(
+                node, f"a loop is unrolled at most {UNROLL_LIMIT} times", "use `urange` for long loops"
+            )
+        return made
+
     def _bind_target(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
             self.context.static[target.id] = CompileTimeLocal(value, self.context.region)
             return
         if isinstance(target, ast.Tuple):
-            for item, part in zip(target.elts, value, strict=True):
+            try:
+                parts = list(value)
+            except TypeError:
+                parts = []
+            if len(parts) != len(target.elts):
+                self.context.fail(target, f"{value!r} does not have {len(target.elts)} parts")
+            for item, part in zip(target.elts, parts, strict=True):
                 self._bind_target(item, part)
             return
         self.context.fail(target, "a loop variable is a name")
@@ -316,8 +405,10 @@ class Statements:
     def _counted(self, node: ast.For, call: ast.Call, target: ast.Name, made: list[ir.Statement]) -> None:
         context, expressions = self.context, self.expressions
         arguments = list(call.args)
-        step = int(expressions.compile_time(arguments[2])) if len(arguments) == 3 else 1
-        if step < 1 or call.keywords or not 1 <= len(arguments) <= 3:
+        step = expressions.compile_time(arguments[2]) if len(arguments) == 3 else 1
+        if isinstance(step, Integer):
+            step = step.value
+        if not isinstance(step, int) or step < 1 or call.keywords or not 1 <= len(arguments) <= 3:
             context.fail(
                 call, "write urange(stop), urange(start, stop) or urange(start, stop, step) with step >= 1"
             )
@@ -325,6 +416,8 @@ class Statements:
         kind = next((b.type for b in bounds if isinstance(b, ir.Expression)), U64)
         if not isinstance(kind, ScalarType) or not kind.is_integer:
             context.fail(call, f"urange counts integers, not {kind}")
+        if step > kind.integer.maximum:
+            context.fail(arguments[2], f"the step {step} does not fit {kind}")
         typed = [expressions.typed(a, kind) for a in arguments[:2]]
         start = typed[0] if len(typed) == 2 else ir.Constant(kind, context.span(call), 0)
         known = context.instance.locals.setdefault(target.id, kind)
@@ -365,6 +458,12 @@ class Statements:
         value = self.expressions.typed(node.value, expected)
         if not fits(pattern, value.type):
             context.fail(node.value, f"expected {pattern_name(pattern)}, found {value.type}")
+        if isinstance(value.type, StructType) and value.type.layout.volatile:
+            context.fail(
+                node.value,
+                f"the registers {value.type} cannot be returned: that would copy them",
+                "return what leads to them, or pass them down as a parameter",
+            )
         instance.result = value.type
         made.append(ir.Return(span, value))
 
@@ -381,7 +480,13 @@ class Statements:
         context = self.context
         manager = self.expressions.value(node.items[0].context_expr)
         if len(node.items) != 1 or not isinstance(manager, CompileTime) or manager.value is not unsafe:
-            context.fail(node, "`with` is only for `with unsafe:`")
+            context.fail(node.items[0].context_expr, "`with` is only for `with unsafe:`")
+        if not context.source.comment_above(node).startswith("SAFETY: "):
+            context.fail(
+                node.items[0].context_expr,
+                "unsafe code without a reason",
+                "write a comment `# SAFETY: ...` above that says why it is right",
+            )
         context.unsafe_depth += 1
         context.instance.unsafe_blocks += 1
         body, ended = self.body(node.body)
@@ -394,11 +499,13 @@ class Statements:
         subject = self.expressions.value(node.subject)
         if isinstance(subject, CompileTime):
             return self._match_compile_time(node, subject.value, made)
-        if isinstance(subject, BoundMethod) or not isinstance(
-            subject.type, (ScalarType, EnumType, BoolType)
+        if (
+            isinstance(subject, BoundMethod)
+            or not isinstance(subject.type, (ScalarType, EnumType, BoolType))
+            or (isinstance(subject.type, ScalarType) and subject.type.is_float)
         ):
             context.fail(node.subject, "match is for integers, bools and enums")
-        name = f"match.{node.lineno}.{node.col_offset}"
+        name = context.hidden("match")
         made.append(self._set_local(node, name, subject))
         read = ir.ReadLocal(subject.type, subject.span, name)
         self._check_exhaustive(node, subject.type)

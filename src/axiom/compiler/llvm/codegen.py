@@ -49,6 +49,11 @@ def emit_object(text: str, triple: str, level: int = 3) -> bytes:
     return machine.emit_object(optimise(text, machine, level))
 
 
+def optimised_text(text: str, triple: str, level: int = 3) -> str:
+    """Return a module's LLVM text after optimisation."""
+    return str(optimise(text, target_machine(triple, level, jit=False), level))
+
+
 def emit_assembly(text: str, triple: str, level: int = 3) -> str:
     """Return an assembly listing."""
     machine = target_machine(triple, level, jit=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 from axiom.compiler import ir
 from axiom.compiler.diagnostics import Span
+from axiom.compiler.llvm.names import quoted
 from axiom.compiler.types import (
     ArrayRefType,
     BoolType,
@@ -45,12 +46,17 @@ class DebugInfo:
             self._cache[key] = self._add(text)
         return self._cache[key]
 
+    def file_name(self, path: str) -> str:
+        """Return how DWARF names a file, without its directory."""
+        where = Path(path)
+        inside = where.is_relative_to(PACKAGE_PARENT)
+        return str(where.relative_to(PACKAGE_PARENT)) if inside else where.name
+
     def _file(self, path: str) -> int:
         where = Path(path)
-        if where.is_relative_to(PACKAGE_PARENT):
-            name, directory = str(where.relative_to(PACKAGE_PARENT)), SOURCE_ROOT
-        else:
-            name, directory = where.name, str(where.parent)
+        name = quoted(self.file_name(path).encode())
+        inside = where.is_relative_to(PACKAGE_PARENT)
+        directory = SOURCE_ROOT if inside else quoted(str(where.parent).encode())
         return self._cached(("file", path), f'!DIFile(filename: "{name}", directory: "{directory}")')
 
     def function(self, instance: ir.Instance) -> int:

@@ -26,20 +26,26 @@ def _operation(f: FunctionEmitter, e: ir.Expression) -> str:
             raise TypeError(f"no code for {e}")
 
 
-def emit_module(
+def emit_module(program: ir.Program, triple: str, assembly: list[str] | None = None) -> str:
+    """Return the LLVM text of a program."""
+    return emit_program(program, triple, assembly).text(program)
+
+
+def emit_program(
     program: ir.Program,
     triple: str,
     assembly: list[str] | None = None,
-    extra: str = "",
     defines: tuple[str, ...] = (),
-) -> str:
-    """Return the LLVM text of a program.
+    section: str = "",
+) -> Module:
+    """Return the module of a program.
 
-    extra: text to append (thunks of a loader), which defines the symbols named in `defines`.
+    defines: symbols that are defined by text appended later. section: where all code goes; by default LLVM
+    sets apart what it finds unlikely.
     """
-    module = Module(triple, assembly or [])
+    module = Module(triple, assembly or [], section)
     for symbol in defines:
         module.define(symbol)
     for instance in program.instances:
         FunctionEmitter(module, instance, _operation).write()
-    return module.text(program) + extra
+    return module

@@ -94,6 +94,8 @@ class FunctionEmitter:
         """Panic unless the i1 `condition` holds."""
         if self._ended or condition == "true":
             return
+        span = self._span
+        self.module.checks.add((reason, self.module.debug.file_name(span.file), span.line, span.column + 1))
         good, bad = self.label(), self.label()
         self.branch_if(condition, good, bad)
         self._cold.append(f"{bad}:")
@@ -127,26 +129,26 @@ class FunctionEmitter:
             parameters.append("ptr %result")
         for number, parameter in enumerate(instance.parameters, 1):
             kind = type_name(parameter.type)
-            parameters.append(f"{kind} %p.{parameter.name}")
+            parameters.append(f"{kind} %p{number}")
             slot = self._local_slot(parameter.name, parameter.type, number)
-            self.emit(f"store {kind} %p.{parameter.name}, ptr {slot}")
+            self.emit(f"store {kind} %p{number}, ptr {slot}")
         self.statements(instance.body)
         if not self._ended:
             self.emit("ret void" if instance.result == VOID or aggregate else "unreachable")
         self.module.define(instance.symbol)
-        linkage = "dso_local" if exported else "internal fastcc"
+        linkage = "dso_local" if exported else "fastcc" if instance.kept else "internal fastcc"
         result = "void" if aggregate else type_name(instance.result)
         attributes = self.module.attributes(instance.target, instance.options.inline)
         head = (
             f'define {linkage} {result} @"{instance.symbol}"({", ".join(parameters)}) {attributes} '
-            f"!dbg !{self._scope} {{\nentry:"
+            f"{self.module.section}!dbg !{self._scope} {{\nentry:"
         )
         self.module.functions += [head, *self._entry, *self._lines, *self._cold, "}"]
 
     def _local_slot(self, name: str, kind: Type, argument: int = 0) -> str:
         if name not in self._slots:
             slot = self._slots[name] = self.slot(type_name(kind))
-            if not name.startswith("match."):
+            if "." not in name:
                 node = self.module.debug.variable(name, kind, argument, self._span, self._scope)
                 location = self.module.debug.location(self._span, self._scope)
                 self._lines.append(f"    #dbg_declare(ptr {slot}, !{node}, !DIExpression(), !{location})")

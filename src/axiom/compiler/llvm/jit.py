@@ -1,17 +1,20 @@
-"""Code of a program loaded into this process.
+"""Code of a program for this process: compiled to an object, and loaded from one.
 
-Every root gets a thunk with one C signature: `int thunk(void *result, uint64_t *arguments)`. A panic
-fills a record and jumps back out of the thunk, which then returns 1; the frames that it leaves hold
-nothing that must be released.
+Every root gets a thunk with one C signature:
+`int thunk(void *result, uint64_t *arguments, uint64_t *record)`. A panic fills the record of the call that
+its thread is in, return addresses included, and jumps back out of the thunk, which then returns 1; the
+frames that it leaves hold nothing that must be released. Any number of threads may call at the same time.
 """
 
 import ctypes
+import functools
 
 import llvmlite.binding as llvm
 
 from axiom.compiler import ir
-from axiom.compiler.llvm.codegen import optimise, target_machine
-from axiom.compiler.llvm.emit import emit_module
+from axiom.compiler.diagnostics import CompileError, Diagnostic
+from axiom.compiler.llvm.codegen import optimise, start, target_machine
+from axiom.compiler.llvm.emit import emit_program
 from axiom.compiler.llvm.names import PAIR, type_name
 from axiom.compiler.types import (
     ArrayRefType,
@@ -25,38 +28,82 @@ from axiom.compiler.types import (
 )
 
 TRIPLE = "x86_64-unknown-linux-gnu"
-PANIC_RECORD_WORDS = 6
-_SUPPORT = """
-@ax.jump = global [32 x i64] zeroinitializer, align 16
-@ax.panic.record = global [6 x i64] zeroinitializer
+
+CODE_SECTION = ".text"
+
+# The record of a call, in words: what a panic says, then frames, then the jump buffer of the C library.
+RECORD_WORDS = 128
+MAX_FRAMES = 40
+N_FRAMES_AT = 5
+OUTER_FRAME_AT = 6
+FRAMES_AT = 8
+JUMP_AT = 64
+
+_SUPPORT = f"""
+@ax.record.key = global i32 0
+declare ptr @pthread_getspecific(i32)
+declare i32 @pthread_setspecific(i32, ptr)
 declare i32 @_setjmp(ptr) returns_twice
 declare void @longjmp(ptr, i32) noreturn
-declare ptr @llvm.returnaddress(i32)
-define void @axiom_panic(i32 %reason, i64 %first, i64 %second, i64 %text, i64 %length) noinline noreturn {
-  %wide = zext i32 %reason to i64
-  store i64 %wide, ptr @ax.panic.record
-  %p1 = getelementptr i64, ptr @ax.panic.record, i64 1
-  store i64 %first, ptr %p1
-  %p2 = getelementptr i64, ptr @ax.panic.record, i64 2
-  store i64 %second, ptr %p2
-  %p3 = getelementptr i64, ptr @ax.panic.record, i64 3
-  store i64 %text, ptr %p3
-  %p4 = getelementptr i64, ptr @ax.panic.record, i64 4
-  store i64 %length, ptr %p4
-  %p5 = getelementptr i64, ptr @ax.panic.record, i64 5
-  %from = call ptr @llvm.returnaddress(i32 0)
-  store ptr %from, ptr %p5
-  call void @longjmp(ptr @ax.jump, i32 1)
+declare ptr @llvm.frameaddress.p0(i32)
+declare void @llvm.trap() noreturn
+define void @axiom_panic(i32 %reason, i64 %first, i64 %second, i64 %text, i64 %length)
+    noinline noreturn "frame-pointer"="all" {{
+  %key = load i32, ptr @ax.record.key
+  %record = call ptr @pthread_getspecific(i32 %key)
+  %none = icmp eq ptr %record, null
+  br i1 %none, label %nowhere, label %fill
+nowhere:
+  call void @llvm.trap()
   unreachable
-}
+fill:
+  %wide = zext i32 %reason to i64
+  store i64 %wide, ptr %record
+  %p1 = getelementptr i64, ptr %record, i64 1
+  store i64 %first, ptr %p1
+  %p2 = getelementptr i64, ptr %record, i64 2
+  store i64 %second, ptr %p2
+  %p3 = getelementptr i64, ptr %record, i64 3
+  store i64 %text, ptr %p3
+  %p4 = getelementptr i64, ptr %record, i64 4
+  store i64 %length, ptr %p4
+  %p5 = getelementptr i64, ptr %record, i64 {N_FRAMES_AT}
+  %p6 = getelementptr i64, ptr %record, i64 {OUTER_FRAME_AT}
+  %outer = load ptr, ptr %p6
+  %own = call ptr @llvm.frameaddress.p0(i32 0)
+  br label %frame
+frame:
+  %fp = phi ptr [ %own, %fill ], [ %next, %walk ]
+  %n = phi i64 [ 0, %fill ], [ %more, %walk ]
+  %from.at = getelementptr i64, ptr %fp, i64 1
+  %from = load i64, ptr %from.at
+  %to.word = add i64 %n, {FRAMES_AT}
+  %to = getelementptr i64, ptr %record, i64 %to.word
+  store i64 %from, ptr %to
+  %more = add i64 %n, 1
+  store i64 %more, ptr %p5
+  %full = icmp eq i64 %more, {MAX_FRAMES}
+  %next = load ptr, ptr %fp
+  %at.end = icmp eq ptr %next, %outer
+  %stop = or i1 %full, %at.end
+  br i1 %stop, label %leave, label %walk
+walk:
+  %after = load ptr, ptr %next
+  %last = icmp eq ptr %after, %outer
+  br i1 %last, label %leave, label %frame
+leave:
+  %jump = getelementptr i64, ptr %record, i64 {JUMP_AT}
+  call void @longjmp(ptr %jump, i32 1)
+  unreachable
+}}
 """
 
-Thunk = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+Thunk = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
-def thunk_name(instance: ir.Instance) -> str:
+def thunk_name(symbol: str) -> str:
     """Return the symbol of a root's thunk."""
-    return f"ax.thunk.{instance.symbol}"
+    return f"ax.thunk.{symbol}"
 
 
 def _argument(kind: Type, number: int, lines: list[str]) -> tuple[str, int]:
@@ -109,7 +156,7 @@ def _thunk(instance: ir.Instance) -> str:
         number += words
     result = "void" if aggregate else type_name(instance.result)
     convention = "" if instance.options.export else "fastcc "
-    call = f'call {convention}{result} @"{instance.symbol}"({", ".join(arguments)})'
+    call = f'call {convention}{result} @"{instance.symbol}"({", ".join(arguments)}) noinline'
     if result == "void":
         lines.append(f"  {call}")
     else:
@@ -121,34 +168,61 @@ def _thunk(instance: ir.Instance) -> str:
         lines.append(f"  store {result} {stored}, ptr %result, align 1")
     body = "\n".join(lines)
     return f"""
-define i32 @"{thunk_name(instance)}"(ptr %result, ptr %arguments) noinline {{
-  %jumped = call i32 @_setjmp(ptr @ax.jump) returns_twice
-  %first = icmp eq i32 %jumped, 0
-  br i1 %first, label %go, label %out
+define i32 @"{thunk_name(instance.symbol)}"(ptr %result, ptr %arguments, ptr %record)
+    noinline "frame-pointer"="all" section "{CODE_SECTION}" {{
+  %key = load i32, ptr @ax.record.key
+  %outer = call ptr @pthread_getspecific(i32 %key)
+  %set = call i32 @pthread_setspecific(i32 %key, ptr %record)
+  %frame = call ptr @llvm.frameaddress.p0(i32 0)
+  %frame.at = getelementptr i64, ptr %record, i64 {OUTER_FRAME_AT}
+  store ptr %frame, ptr %frame.at
+  %jump = getelementptr i64, ptr %record, i64 {JUMP_AT}
+  %jumped = call i32 @_setjmp(ptr %jump) returns_twice
+  %back = icmp ne i32 %jumped, 0
+  br i1 %back, label %end, label %go
 go:
 {body}
-  ret i32 0
-out:
-  ret i32 1
+  br label %end
+end:
+  %reset = call i32 @pthread_setspecific(i32 %key, ptr %outer)
+  ret i32 %jumped
 }}
 """
 
 
-class LoadedProgram:
-    """A program in executable memory; keep it alive as long as its code may run.
+def compile_hosted(program: ir.Program, level: int) -> bytes:
+    """Return the object of a program for this process. Raises CompileError."""
+    thunks = "".join(_thunk(root) for root in program.roots)
+    # Places in the source are found by the distance from a thunk, so that all code is in one section.
+    module = emit_program(program, TRIPLE, defines=("axiom_panic",), section=CODE_SECTION)
+    for symbol, span in module.outside.items():
+        text = f"the symbol `{symbol}` is defined by the image and does not exist in a process"
+        raise CompileError([Diagnostic(span, text)])
+    machine = target_machine(TRIPLE, level, jit=True)
+    return machine.emit_object(optimise(module.text(program) + _SUPPORT + thunks, machine, level))
 
-    One thread at a time: the way out of a panic is one place per program.
-    """
 
-    def __init__(self, program: ir.Program, level: int) -> None:
-        thunks = "".join(_thunk(root) for root in program.roots)
-        text = emit_module(program, TRIPLE, extra=_SUPPORT + thunks, defines=("axiom_panic",))
-        machine = target_machine(TRIPLE, level, jit=True)
-        module = optimise(text, machine, level)
-        self._engine = llvm.create_mcjit_compiler(module, machine)
+@functools.cache
+def _record_key() -> int:
+    """Return the key under which each thread keeps the record of the call that it is in."""
+    key = ctypes.c_uint32(0)
+    if ctypes.CDLL(None).pthread_key_create(ctypes.byref(key), None) != 0:
+        raise OSError("no thread-specific storage is left in this process")
+    return key.value
+
+
+class LoadedObject:
+    """An object in executable memory; keep it alive as long as its code may run."""
+
+    def __init__(self, data: bytes) -> None:
+        start()
+        self.data = data
+        machine = target_machine(TRIPLE, 3, jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         self._engine.finalize_object()
-        record = self._engine.get_global_value_address("ax.panic.record")
-        self.panic_record = (ctypes.c_uint64 * PANIC_RECORD_WORDS).from_address(record)
+        key_at = self._engine.get_global_value_address("ax.record.key")
+        ctypes.c_uint32.from_address(key_at).value = _record_key()
 
     def address(self, symbol: str) -> int:
         """Return the address of a function by its symbol."""

@@ -1,19 +1,26 @@
 """One LLVM module as text: declarations, static storage, literals, functions, assembly, metadata."""
 
 from axiom.compiler import ir
+from axiom.compiler.diagnostics import Span
 from axiom.compiler.llvm.debug import DebugInfo
 from axiom.compiler.llvm.names import quoted
 from axiom.lang.memory import Memory
+from axiom.lang.panic import PanicReason
 from axiom.lang.targets import Target
 
 PANIC = "axiom_panic"
 
 
+# A check of the source: its reason, and the file, line and column that it stands at.
+CheckSite = tuple[PanicReason, str, int, int]
+
+
 class Module:
     """Collects what functions refer to, and writes the module."""
 
-    def __init__(self, triple: str, assembly: list[str]) -> None:
+    def __init__(self, triple: str, assembly: list[str], section: str = "") -> None:
         self.triple = triple
+        self.section = f'section "{section}" ' if section else ""
         self.debug = DebugInfo()
         self._assembly = assembly
         self._declarations: dict[str, str] = {}
@@ -24,10 +31,17 @@ class Module:
         self._attributes: dict[str, int] = {}
         self._kept: list[Memory] = []
         self.functions: list[str] = []
+        self.outside: dict[str, Span] = {}
+        self.checks: set[CheckSite] = set()
 
     def declare(self, symbol: str, text: str) -> None:
         """Declare an intrinsic or an outside function once."""
         self._declarations[symbol] = text
+
+    def refer(self, symbol: str, span: Span) -> None:
+        """Declare a symbol that assembly or the linker script defines."""
+        self.declare(symbol, f'@"{quoted(symbol.encode())}" = external global i8')
+        self.outside.setdefault(symbol, span)
 
     def define(self, symbol: str) -> None:
         """Note that this module defines a symbol itself."""

@@ -162,8 +162,8 @@ def _struct_in(f: FunctionEmitter, e: ir.Primitive) -> str:
 @register("symbol_address")
 def _symbol_address(f: FunctionEmitter, e: ir.Primitive) -> str:
     symbol = str(e.static[0])
-    f.module.declare(symbol, f'@"{symbol}" = external global i8')
-    return f.value(f'ptrtoint ptr @"{symbol}" to i64')
+    f.module.refer(symbol, e.span)
+    return f.value(f'ptrtoint ptr @"{quoted(symbol.encode())}" to i64')
 
 
 @register("asm")

@@ -104,6 +104,36 @@ def trace(
     trace_model(TraceOptions(model, prompt, count, machine, cpus, context, output), errors)
 
 
+@app.command(name="compile")
+def compile_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="A file of the language.")],
+    emit: Annotated[
+        str, typer.Option(help="ir, asm, listing (assembly below its Python) or obj.")
+    ] = "listing",
+    cpu: Annotated[str, typer.Option(help="baseline, v3 or v4vnni.")] = "v3",
+    level: Annotated[int, typer.Option("-O", min=0, max=3, help="How hard to optimise.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write; stdout when left out.")
+    ] = None,
+) -> None:
+    """Compile one file of the language and show what becomes of it."""
+    from axiom.host.cli.compile import show_compiled
+
+    show_compiled(file, emit, cpu, level, output)
+
+
+@app.command()
+def report(
+    model: ModelArgument = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    context: ContextOption = None,
+) -> None:
+    """Show what the kernel is made of: code by room, stack bounds, unsafe blocks, checks."""
+    from axiom.host.cli.report import show_report
+
+    show_report(model, json, context, errors)
+
+
 @app.command()
 def doctor() -> None:
     """Say what this computer offers, and what to do about what is missing."""
@@ -117,7 +147,8 @@ def main() -> None:
     try:
         app()
     except AxiomError as error:
-        errors.print(error.message if error.exit_status == 70 else f"axiom: {error.message}", markup=False)
+        whole = error.exit_status == 70 or "\n" in error.message
+        errors.print(error.message if whole else f"axiom: {error.message}", markup=False)
         if error.hint:
             errors.print(f"hint: {error.hint}", markup=False)
         sys.exit(error.exit_status)

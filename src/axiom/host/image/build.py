@@ -4,11 +4,13 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import axiom
 from axiom.compiler.objects import compile_object, toolchain_version
 from axiom.host.image.elf import read_elf
 from axiom.host.image.link_script import link
+from axiom.host.image.stack import image_stack_bounds
 from axiom.metal.arch.assembly import ASSEMBLY
 from axiom.metal.boot.config import KernelConfig
 from axiom.metal.boot.main import make_kernel
@@ -36,16 +38,24 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def kernel_functions(config: KernelConfig) -> list[Any]:
+    """Return what an image is compiled from."""
+    return [*make_kernel(config), panic_handler, exception_handler]
+
+
 def build_image(config: KernelConfig, cache: Path) -> Image:
-    """Return the image for a configuration, from `cache` when nothing that decides it has changed."""
+    """Return the image for a configuration, from `cache` when nothing that decides it has changed.
+
+    A new image is refused when a stack could overflow (see stack.py).
+    """
     key = hashlib.sha256(f"{source_digest()}|{config!r}".encode()).hexdigest()[:32]
     path = cache / "images" / f"{key}.elf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        functions = [*make_kernel(config), panic_handler, exception_handler]
         made = path.with_suffix(f".{os.getpid()}.part")
         try:
-            link([compile_object(functions, list(ASSEMBLY))], made)
+            link([compile_object(kernel_functions(config), list(ASSEMBLY))], made)
+            image_stack_bounds(config, made)
             os.replace(made, path)
         finally:
             made.unlink(missing_ok=True)

@@ -7,7 +7,14 @@ machine will have, so that what is predicted is what the kernel will report.
 from dataclasses import dataclass
 from pathlib import Path
 
-from axiom.abi.boot import HUGE_PAGE_BYTES, PAGE_BYTES, RegionKind, RegionRequest, RegionTable
+from axiom.abi.boot import (
+    HUGE_PAGE_BYTES,
+    PAGE_BYTES,
+    RegionKind,
+    RegionRequest,
+    RegionTable,
+    lane_stacks_bytes,
+)
 from axiom.abi.link import LINK_BYTES
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.host.errors import UserError
@@ -81,6 +88,7 @@ def plan_memory(
     n_context: int | None = None,
     kv_type: str | None = None,
     serial_link: bool = False,
+    n_lanes: int = 1,
 ) -> MemoryPlan:
     """Plan a model. n_context None: what it was trained for, at most DEFAULT_CONTEXT positions.
 
@@ -94,7 +102,7 @@ def plan_memory(
     if kv_type is None:
         layouts = {t.layout for t in tensors if t.kind == "matrix"}
         kv_type = "f32" if layouts == {"f32x16"} else "f16"
-    spec = EngineSpec(shape, tensors, n_context, kv_type)
+    spec = EngineSpec(shape, tensors, n_context, kv_type, n_lanes=n_lanes)
     config = KernelConfig(spec, _regions(spec, weights_bytes), layout_id, weights_bytes, serial_link)
     return MemoryPlan(config, build_schedule(spec).operations)
 
@@ -113,11 +121,14 @@ def _regions(spec: EngineSpec, weights_bytes: int) -> tuple[PlannedRegion, ...]:
         PlannedRegion(RegionKind.KV_CACHE, HUGE_PAGE_BYTES, _pages(kv_cache_bytes(spec), HUGE_PAGE_BYTES)),
         PlannedRegion(RegionKind.WEIGHTS, HUGE_PAGE_BYTES, _pages(weights_bytes, HUGE_PAGE_BYTES)),
     )
-    tables = page_table_bytes([(r.align, r.bytes) for r in data], N_DEVICE_RANGES)
+    stacks = PlannedRegion(RegionKind.LANE_STACKS, PAGE_BYTES, lane_stacks_bytes(spec.n_lanes))
+    others = (stacks,) if spec.n_lanes > 1 else ()
+    tables = page_table_bytes([(r.align, r.bytes) for r in (*others, *data)], N_DEVICE_RANGES)
     return (
         PlannedRegion(RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
         PlannedRegion(RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
         PlannedRegion(RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
+        *others,
         PlannedRegion(RegionKind.PAGE_TABLES, PAGE_BYTES, tables + IMAGE_BLOCKS * PAGE_BYTES),
         *data,
     )

@@ -65,6 +65,7 @@ class Crash:
     frames: list[int] = field(default_factory=list[int])
     registers: dict[str, int] = field(default_factory=dict[str, int])
     message: str = ""
+    lane: int = 0
     complete: bool = True
 
 
@@ -103,6 +104,8 @@ def _take_line(crash: Crash, line: str) -> bool:
     match name, numbers:
         case "kind", [kind, reason, first, second] if kind in set(CrashKind):
             crash.kind, crash.reason, crash.first, crash.second = CrashKind(kind), reason, first, second
+        case "lane", [lane]:
+            crash.lane = lane
         case "fault", [vector, error_code, address]:
             crash.vector, crash.error_code, crash.fault_address = vector, error_code, address
         case "at", [instruction, stack_pointer]:
@@ -143,6 +146,7 @@ def crash_from_record(data: bytes) -> Crash | None:
         if record.kind != CrashKind.PANIC
         else {},
         message=message.decode("utf-8", "replace"),
+        lane=int(record.lane),
     )
 
 
@@ -158,7 +162,8 @@ def render_crash(crash: Crash, image: Path) -> str:
     for places in reversed(symbolise(image, [address - 1 for address in crash.frames])):
         for place in reversed(places):
             lines += _frame(place)
-    return "\n".join([*lines, _verdict(crash)])
+    place = f" (on lane {crash.lane})" if crash.lane else ""
+    return "\n".join([*lines, _verdict(crash) + place])
 
 
 def _frame(place: Place) -> list[str]:

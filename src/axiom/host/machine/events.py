@@ -51,6 +51,8 @@ class BootEvent:
     giant_pages: bool
     stage_cycles: dict[BootStage, int]
     regions: tuple[Region, ...]
+    n_lanes: int = 1
+    lane_start_cycles: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ def _boot(payload: bytes) -> Event:
             )
             for record in records
         ),
+        n_lanes=int(report.n_lanes),
+        lane_start_cycles=int(report.lane_start_cycles),
     )
 
 

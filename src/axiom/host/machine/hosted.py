@@ -1,4 +1,4 @@
-"""The kernel's service compiled into this process: the same tasks, engine and link, on a thread."""
+"""The kernel's service compiled into this process: the same tasks, engine and link, on threads."""
 
 import mmap
 import threading
@@ -10,11 +10,12 @@ from typing import Self
 import numpy as np
 
 from axiom.abi.link import LINK_BYTES
-from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.compiler.hosted import HostedPanic, load_hosted
 from axiom.host.errors import CrashError, MachineError
 from axiom.host.machine.carriers import RingCarrier
+from axiom.host.machine.lane_threads import LaneThreads
 from axiom.host.model.packed_file import PackedModel
-from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Panic, Target, u64
+from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Target, u64
 from axiom.metal.boot.hosted import HostedMemory, make_hosted
 from axiom.metal.engine.activations import activation_bytes
 from axiom.metal.engine.kv_cache import kv_cache_bytes
@@ -52,13 +53,14 @@ def _address(memory: mmap.mmap) -> int:
 
 
 class HostedMachine:
-    """One model served on a thread of this process."""
+    """One model served on threads of this process, one per lane."""
 
     def __init__(self, spec: EngineSpec, model: PackedModel) -> None:
         start = time.monotonic()
-        serve = make_hosted(spec, hosted_target())
-        self._serve = serve
-        self._hosted: Hosted = load_hosted([serve])
+        kernel = make_hosted(spec, hosted_target())
+        self._serve = kernel.serve
+        hosted = load_hosted([kernel.serve, *LaneThreads.functions(kernel.lanes)])
+        self._lanes = LaneThreads(hosted, kernel.lanes, spec.n_lanes)
         compiled = time.monotonic()
         with model.path.open("rb") as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -76,19 +78,18 @@ class HostedMachine:
         )
         self.stages_ms = {"build": (compiled - start) * 1e3, "map": (time.monotonic() - compiled) * 1e3}
         self.carrier = RingCarrier(memoryview(self._rings))
-        self._panic: Panic | None = None
         self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
 
     def _run(self) -> None:
-        try:
-            self._hosted(self._serve, self._request)
-        except Panic as panic:
-            self._panic = panic
+        self._lanes.start()
+        self._lanes.run_main(self._serve, self._request)
 
     def check_alive(self) -> None:
         """Raise CrashError or MachineError when the service has ended."""
-        if self._panic is not None:
-            raise CrashError(f"Panic: {self._panic}")
+        panic = self._lanes.panic
+        if panic is not None:
+            places = f"{panic.traceback()}\n" if isinstance(panic, HostedPanic) else ""
+            raise CrashError(f"{places}Panic: {panic}")
         if not self._thread.is_alive():
             raise MachineError("the service has shut down")
 
@@ -102,6 +103,7 @@ class HostedMachine:
         """The thread ends when it is told to shut down; one that is not dies with the process."""
         if error is None:
             self._thread.join(5.0)
+            self._lanes.join()
 
 
 def _tsc_hz() -> int:

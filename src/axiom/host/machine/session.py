@@ -60,15 +60,17 @@ class SessionOptions:
     cache: Path = Path()
 
 
-def plan_for(model: PackedModel, n_context: int | None) -> MemoryPlan:
-    """Return the memory plan of a packed model."""
-    return plan_memory(model.shape, model.tensors, model.layout_id, model.weights_bytes, n_context)
+def plan_for(model: PackedModel, n_context: int | None, n_lanes: int = 1) -> MemoryPlan:
+    """Return the memory plan of a packed model on so many processors."""
+    return plan_memory(
+        model.shape, model.tensors, model.layout_id, model.weights_bytes, n_context, n_lanes=n_lanes
+    )
 
 
 @contextmanager
 def open_session(model: PackedModel, options: SessionOptions) -> Generator[Session]:
     """Serve a packed model until the block ends. Raises UserError, MachineError or CrashError."""
-    plan = plan_for(model, options.n_context)
+    plan = plan_for(model, options.n_context, options.cpus)
     if options.machine == "hosted":
         with HostedMachine(plan.config.engine, model) as hosted:
             link = LinkClient(hosted.carrier, hosted.check_alive)

@@ -15,6 +15,7 @@ Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_boot_pml4`,
 """
 
 from axiom.abi.boot import ExitCode
+from axiom.metal.arch.cores import FIRST_TSS_SELECTOR, RING0_STACK_BYTES, VECTOR_STATE_ON, paging_on
 from axiom.metal.arch.vectors import EXIT_PORT, VECTORS
 
 BOOT_STACK_BYTES = 65536
@@ -45,23 +46,7 @@ axiom_start32:
   movl $1, %eax
   cpuid
   movl %ecx, %esi
-  movl %cr4, %eax
-  orl $0x620, %eax
-  andl $0x4000000, %esi
-  jz 1f
-  orl $0x40000, %eax
-1:
-  movl %eax, %cr4
-  movl $axiom_boot_pml4, %eax
-  movl %eax, %cr3
-  movl $0xC0000080, %ecx
-  rdmsr
-  orl $0x901, %eax
-  wrmsr
-  movl %cr0, %eax
-  orl $0x80010003, %eax
-  andl $0x9ffffff3, %eax
-  movl %eax, %cr0
+{paging_on("$axiom_boot_pml4")}
   lgdt axiom_gdt_pointer
   ljmp $8, $axiom_start64
 axiom_refuse:
@@ -81,33 +66,23 @@ axiom_refuse:
 axiom_refusal: .asciz "axiom: this processor has no 64-bit mode or no no-execute pages\\r\\n"
 """
 
-_START_64 = """
+_START_64 = f"""
 .code64
 axiom_start64:
   movl $16, %eax
   movl %eax, %ds
   movl %eax, %es
   movl %eax, %ss
-  movl $axiom_ring0_stack_top, %esp
+  movl $axiom_ring0_stacks + {RING0_STACK_BYTES}, %esp
   movl $axiom_tss, %eax
   movw %ax, axiom_gdt_tss+2
   shrl $16, %eax
   movb %al, axiom_gdt_tss+4
   movb %ah, axiom_gdt_tss+7
   lidt axiom_idt_pointer
-  movl $0x30, %eax
+  movl ${FIRST_TSS_SELECTOR}, %eax
   ltr %ax
-  testl %esi, %esi
-  jz 4f
-  movl $0xd, %eax
-  xorl %ecx, %ecx
-  cpuid
-  andl $0xe7, %eax
-  xorl %edx, %edx
-  xorl %ecx, %ecx
-  xsetbv
-4:
-  pushq $0x1b
+{VECTOR_STATE_ON}  pushq $0x1b
   pushq $axiom_boot_stack_top
   pushq $0x3002
   pushq $0x23
@@ -131,18 +106,6 @@ axiom_boot_pd:
   .quad address + 0x87
   .set address, address + 0x200000
   .endr
-axiom_gdt:
-  .quad 0
-  .quad 0x00AF9A000000FFFF
-  .quad 0x00CF92000000FFFF
-  .quad 0x00CFF2000000FFFF
-  .quad 0x00AFFA000000FFFF
-  .quad 0x00CF9A000000FFFF
-axiom_gdt_tss:
-  .word 8297, 0
-  .byte 0, 0x89, 0, 0
-  .quad 0
-axiom_gdt_end:
 .balign 16
 axiom_gdt_pointer:
   .word axiom_gdt_end - axiom_gdt - 1
@@ -154,18 +117,6 @@ axiom_idt_pointer:
 .balign 16
 axiom_idt:
   .fill {2 * VECTORS}, 8, 0
-.balign 16
-axiom_tss:
-  .long 0
-  .quad axiom_ring0_stack_top
-  .fill 84, 1, 0
-  .quad 0
-  .word 0, 104, 0, 0
-  .fill 8188, 1, 0
-  .byte 0xff
-.balign 4096
-  .fill 4096, 1, 0
-axiom_ring0_stack_top:
 
 .section .data
 .balign 8

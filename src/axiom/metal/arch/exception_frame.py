@@ -8,7 +8,7 @@ RBP = REGISTER_NAMES.index("rbp")
 
 @struct
 class ExceptionFrame:
-    """What the processor pushed, CR2, and the general registers in the order of REGISTER_NAMES."""
+    """What the processor pushed, CR2, the processor's number, and the general registers in the order of REGISTER_NAMES."""
 
     vector: u64
     error_code: u64
@@ -18,4 +18,5 @@ class ExceptionFrame:
     stack_pointer: u64
     stack_segment: u64
     fault_address: u64
+    core: u64
     registers: Array[u64] = array(u64, N_REGISTERS)

@@ -33,7 +33,7 @@ axiom_probe_end:
   ret
 axiom_probe_fault:
   movq axiom_probe_stack, %rsp
-  movl $0, axiom_exception_depth
+  movq $0, axiom_exception_owner
   decq axiom_exceptions
   xorl %eax, %eax
   jmp axiom_probe_end

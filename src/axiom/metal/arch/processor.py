@@ -44,6 +44,19 @@ def has_lzcnt() -> bool:
 
 
 @fn
+def claim(address: u64, owner: u64) -> u64:
+    """Store `owner` in the word at `address` if it is zero, in one step; return what it held before.
+
+    The only atomic read-modify-write of ring 3: for processors that crash at the same time.
+    """
+    # SAFETY: the caller owns the word.
+    with unsafe:
+        return asm_value(
+            u64, "lock; cmpxchgq $2, ($1)", "={rax},r,r,{rax},~{cc},~{memory}", address, owner, u64(0)
+        )
+
+
+@fn
 def probe_read(address: u64) -> bool:
     """Tell whether one byte at `address` can be read; a fault is caught. Start-up only."""
     # SAFETY: axiom_probe_read keeps the callee-saved registers and undoes a fault.

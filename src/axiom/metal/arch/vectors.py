@@ -2,7 +2,9 @@
 
 An exception saves the interrupted state in `axiom_exception_frame` (see `exception_frame`) and goes on in
 ring 3 at `axiom_exception(frame)`, on a stack of its own. A second exception before that is finished
-cannot be reported in the same way: ring 0 prints one raw line and leaves through the exit device.
+cannot be reported in the same way: ring 0 prints one raw line and leaves through the exit device. When
+the second one is another processor's, that one stops: the processor whose ring-0 stack is noted in
+`axiom_exception_owner` reports alone.
 References: Intel SDM volume 3, sections 6.13 (error codes), 6.14 (64-bit interrupt handling), 11.5.4
 (APIC timer), 11.8.5 (EOI).
 
@@ -12,6 +14,7 @@ Slots are 16 bytes each, so that the descriptor table is filled by a loop.
 from axiom.abi.boot import ExitCode
 from axiom.abi.crash import CRASH_AGAIN, N_REGISTERS, REGISTER_NAMES
 from axiom.lang import size_of
+from axiom.metal.arch.cores import RING0_STACK_BYTES
 from axiom.metal.arch.exception_frame import ExceptionFrame
 
 EXIT_PORT = 0xF4
@@ -87,10 +90,22 @@ axiom_spurious:
 
 _EXCEPTIONS = f"""
 axiom_exception_common:
-  incq axiom_exceptions
-  cmpl $0, axiom_exception_depth
-  jne axiom_second_exception
-  incl axiom_exception_depth
+  lock incq axiom_exceptions
+  pushq %rax
+  pushq %rcx
+  movq %rsp, %rcx
+  andq $-{RING0_STACK_BYTES}, %rcx
+  xorl %eax, %eax
+  lock cmpxchgq %rcx, axiom_exception_owner
+  je 8f
+  cmpq %rcx, %rax
+  je axiom_second_exception
+9:
+  hlt
+  jmp 9b
+8:
+  popq %rcx
+  popq %rax
 {_STORE_REGISTERS}
   popq axiom_exception_frame
   popq axiom_exception_frame+8
@@ -101,6 +116,10 @@ axiom_exception_common:
   popq axiom_exception_frame+48
   movq %cr2, %rax
   movq %rax, axiom_exception_frame+56
+  movq axiom_exception_owner, %rax
+  subq $axiom_ring0_stacks, %rax
+  shrq ${RING0_STACK_BYTES.bit_length() - 1}, %rax
+  movq %rax, axiom_exception_frame+64
   pushq $0x1b
   pushq $axiom_exception_stack_top
   pushq $0x3002
@@ -108,6 +127,7 @@ axiom_exception_common:
   pushq $axiom_exception_entry
   iretq
 axiom_second_exception:
+  addq $16, %rsp
   movl $axiom_second_text, %esi
 3:
   movb (%rsi), %al
@@ -170,7 +190,7 @@ axiom_stalled: .quad 0
 axiom_other_interrupts: .quad 0
 axiom_exceptions: .quad 0
 axiom_gate_calls: .quad 0
-axiom_exception_depth: .quad 0
+axiom_exception_owner: .quad 0
 axiom_exception_frame: .fill {size_of(ExceptionFrame)}, 1, 0
 
 .section .bss

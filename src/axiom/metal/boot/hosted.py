@@ -4,6 +4,7 @@ The same tasks, engine and link as on metal; the memory comes from the process i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from axiom.abi.boot import BootReport, Counters
 from axiom.abi.link import LINK_BYTES, MessageType
@@ -11,6 +12,7 @@ from axiom.lang import Target, bytes_of, fn, slice_at, struct, u8, u32, u64, uns
 from axiom.metal.boot.service import make_service
 from axiom.metal.engine.engine import make_engine
 from axiom.metal.engine.spec import EngineSpec
+from axiom.metal.kernel.lanes import Lanes
 from axiom.metal.kernel.link import link, send_frame, start_link
 from axiom.metal.kernel.scheduler import make_run
 
@@ -35,10 +37,18 @@ def no_hardware_counters(counters: Counters) -> None:
     counters.timer_interrupts = u64(0)
 
 
-def make_hosted(spec: EngineSpec, target: Target) -> Callable[[HostedMemory], None]:
-    """Return the function that serves one model until it is told to shut down."""
+@dataclass(frozen=True)
+class HostedKernel:
+    """serve(memory) serves one model until it is told to shut down; `lanes` do its work."""
+
+    serve: Callable[[HostedMemory], None]
+    lanes: Lanes
+
+
+def make_hosted(spec: EngineSpec, target: Target) -> HostedKernel:
+    """Return the kernel of one model for a Linux process. Lane 0 calls `serve`."""
     engine = make_engine(spec)
-    service = make_service(engine, (target,), no_hardware_counters)
+    service = make_service(engine, (target,), no_hardware_counters, hosted=True)
     run = make_run(service.tasks, heartbeat=False)
     state = service.state
     vector_bytes = target.vector_bytes
@@ -59,4 +69,4 @@ def make_hosted(spec: EngineSpec, target: Target) -> Callable[[HostedMemory], No
         send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
         run()
 
-    return serve
+    return HostedKernel(serve, service.lanes)

@@ -3,7 +3,8 @@
 axiom_main, on the boot stack and the boot page tables      axiom_run, on the guarded stack
   processor    which vectors, how fast the clock              find_drive   PCI, NVMe
   memory       firmware's map carved by the plan              load         weights in, every byte checked
-  address map  one identity map, with permissions             seal         read-only, no more allocation
+  lanes        which other processors there are               seal         read-only, no more allocation
+  address map  one identity map, with permissions             lanes        the other processors begin
                                                               serve        link and engine, for good
 """
 
@@ -46,6 +47,7 @@ from axiom.metal.arch.pvh import StartInfo
 from axiom.metal.arch.statistics import beat, hardware_counters
 from axiom.metal.arch.uart import COM1, COM2, uart_start
 from axiom.metal.boot.config import KernelConfig
+from axiom.metal.boot.lane_start import make_lane_start
 from axiom.metal.boot.service import make_service, service
 from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
 from axiom.metal.drivers.model_loader import LoadStatus, load_model, load_report
@@ -121,17 +123,28 @@ def memory_of(kind: RegionKind) -> Slice[u8]:
         return slice_at(u8, record.address, record.bytes)
 
 
+@fn
+def boot_memory() -> PhysicalMemory:
+    """Return what entry's page tables map."""
+    # SAFETY: they map the first 4 GiB; only what firmware left there is read.
+    with unsafe:
+        mapped = slice_at(u8, u64(PAGE_BYTES), BOOT_MAP_BYTES - PAGE_BYTES)
+    return PhysicalMemory(bytes=mapped, start=u64(PAGE_BYTES))
+
+
+@fn
+def root_pointer(start_info: u64) -> u64:
+    """Return the address of ACPI's root pointer; 0 when the loader gave none."""
+    # SAFETY: PVH passes the address of a start_info.
+    with unsafe:
+        return struct_at(StartInfo, start_info).rsdp_address
+
+
 @fn(phase="init")
 def find_configuration_space(start_info: u64) -> u64:
     """Return the address of the PCI configuration space, by ACPI or else by the host bridge; 0 for none."""
-    # SAFETY: the boot tables map the first 4 GiB; only what firmware left there is read.
-    with unsafe:
-        info = struct_at(StartInfo, start_info)
-        memory = PhysicalMemory(
-            bytes=slice_at(u8, u64(PAGE_BYTES), BOOT_MAP_BYTES - PAGE_BYTES), start=u64(PAGE_BYTES)
-        )
     window = zeroed(EcamWindow)
-    if find_ecam(memory, info.rsdp_address, window) == AcpiStatus.OK:
+    if find_ecam(boot_memory(), root_pointer(start_info), window) == AcpiStatus.OK:
         return window.address
     return enable_q35_ecam()
 
@@ -190,10 +203,11 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     plan = config.regions
     requests = static_var(array(RegionRequest, len(plan)))
     engine = make_engine(config.engine)
-    served = make_service(engine, (X86_64_V3, X86_64_V4_VNNI), count_hardware)
+    served = make_service(engine, (X86_64_V3, X86_64_V4_VNNI), count_hardware, hosted=False)
     extra = (Task("serial", serial_step, SERIAL_BUDGET_CYCLES),) if config.serial_link else ()
     run_tasks = make_run((*served.tasks, *extra), heartbeat=True)
     state = served.state
+    lane_start = make_lane_start(served.lanes, config.engine.n_lanes)
     serial = config.serial_link
     weights_bytes, layout_id = config.weights_bytes, config.layout_id
     scratch_bytes = next(r.bytes for r in plan if r.kind == RegionKind.ARENA)
@@ -255,6 +269,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         ecam_place[0] = find_configuration_space(start_info)
         if ecam_place[0] == 0:
             refuse(BootFailure.NO_ECAM, u32(0))
+        lane_start.find(boot_memory(), root_pointer(start_info), memory_map)
         map_memory(ecam_place[0])
         reached(BootStage.MEMORY_MAPPED)
         stack = region(report.regions, RegionKind.STACK)
@@ -273,6 +288,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
             memory_of(RegionKind.ACTIVATIONS),
         )
         seal_everything()
+        lane_start.start(report)
         start_watchdog()
         start_link(memory_of(RegionKind.LINK))
         reached(BootStage.READY)
@@ -283,4 +299,4 @@ def make_kernel(config: KernelConfig) -> list[Any]:
                 beat()
         power_off(ExitCode.OK)
 
-    return [main, run]
+    return [main, run, lane_start.enter]

@@ -39,6 +39,7 @@ from axiom.lang import (
 from axiom.metal.engine.engine import Engine
 from axiom.metal.engine.sequence import EngineState, Phase, StartStatus, StepEvent
 from axiom.metal.engine.trace import count_traced, oldest_traced, traced_bytes
+from axiom.metal.kernel.lanes import Lanes, make_lanes
 from axiom.metal.kernel.link import link, payload, poll_frame, send_error, send_frame
 from axiom.metal.kernel.scheduler import Task, TaskStatus, scheduler
 
@@ -74,10 +75,11 @@ service = static_var(zeroed(ServiceState))
 
 @dataclass(frozen=True)
 class Service:
-    """The engine's state and the tasks of one image."""
+    """The engine's state, the tasks of lane 0, and the lanes that do its work."""
 
     state: EngineState
     tasks: tuple[Task, ...]
+    lanes: Lanes
 
 
 @fn
@@ -99,31 +101,54 @@ def error_of(status: StartStatus) -> ErrorCode:
 
 
 def make_service(
-    engine: Engine, targets: tuple[Target, ...], count_hardware: Callable[[Counters], None]
+    engine: Engine,
+    targets: tuple[Target, ...],
+    count_hardware: Callable[[Counters], None],
+    hosted: bool,
 ) -> Service:
     """Return the tasks that serve one engine.
 
     targets: one processor, or two of which `service.wide` chooses the second at run time.
-    count_hardware: fills in the counters that the machine keeps.
+    count_hardware: fills in the counters that the machine keeps. hosted: the lanes are threads of a
+    process.
     """
     state = static_var(zeroed(EngineState))
     start_bytes, n_lanes = size_of(StartMessage), engine.spec.n_lanes
 
+    two_targets = len(targets) == 2
+
     @fn(target=targets[0], inline="never")
-    def step_narrow() -> StepEvent:
-        return engine.step(state)
+    def advance_narrow() -> StepEvent:
+        return engine.advance(state)
 
     @fn(target=targets[-1], inline="never")
-    def step_wide() -> StepEvent:
-        return engine.step(state)
+    def advance_wide() -> StepEvent:
+        return engine.advance(state)
 
-    two_targets = len(targets) == 2
+    @fn(target=targets[0], inline="never")
+    def share_narrow(lane: u32, lanes: u32) -> None:
+        engine.share(state, lane, lanes)
+
+    @fn(target=targets[-1], inline="never")
+    def share_wide(lane: u32, lanes: u32) -> None:
+        engine.share(state, lane, lanes)
+
+    @fn
+    def share(lane: u32, lanes: u32) -> None:
+        if two_targets and service.wide:
+            share_wide(lane, lanes)
+        else:
+            share_narrow(lane, lanes)
+
+    lanes = make_lanes(share, hosted)
 
     @fn
     def step() -> StepEvent:
-        if two_targets and service.wide:
-            return step_wide()
-        return step_narrow()
+        event = advance_wide() if two_targets and service.wide else advance_narrow()
+        if event != StepEvent.WORK:
+            return event
+        lanes.run()
+        return StepEvent.BUSY
 
     @fn
     def start_sequence() -> None:
@@ -286,4 +311,4 @@ def make_service(
         return TaskStatus.WORKED
 
     tasks = (Task("link", link_step, LINK_BUDGET_CYCLES), Task("engine", engine_step, ENGINE_BUDGET_CYCLES))
-    return Service(state, tasks)
+    return Service(state, tasks, lanes)

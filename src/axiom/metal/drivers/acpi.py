@@ -1,4 +1,4 @@
-"""The one thing that is read from ACPI: where the PCI configuration space is mapped (table MCFG).
+"""Finding ACPI tables, and in MCFG where the PCI configuration space is mapped (for MADT see `madt`).
 
 Every table's length and checksum are checked before its contents are believed, and nothing outside of the
 given memory is read. Sources: ACPI Specification 6.5, sections 5.2.5.3 (RSDP), 5.2.6 (header), 5.2.7
@@ -28,6 +28,8 @@ class AcpiStatus(IntEnum):
     TABLE_LIST_DAMAGED = 3
     MCFG_DAMAGED = 4
     NO_MCFG = 5
+    NO_TABLE = 6
+    MADT_DAMAGED = 7
 
 
 @struct
@@ -87,9 +89,29 @@ def _table_bytes(memory: PhysicalMemory, address: u64) -> u64:
     return length
 
 
+@struct
+class TablePlace:
+    """The address of a table."""
+
+    address: u64
+
+
 @fn(phase="init")
 def find_ecam(memory: PhysicalMemory, rsdp_address: u64, window: EcamWindow) -> AcpiStatus:
     """Follow the root pointer at `rsdp_address` (0: there is none) to MCFG, and fill `window`."""
+    place = TablePlace(address=u64(0))
+    status = find_table(memory, rsdp_address, u32(MCFG_SIGNATURE), place)
+    if status == AcpiStatus.NO_TABLE:
+        return AcpiStatus.NO_MCFG
+    return status if status != AcpiStatus.OK else _read_mcfg(memory, place.address, window)
+
+
+@fn(phase="init")
+def find_table(memory: PhysicalMemory, rsdp_address: u64, signature: u32, place: TablePlace) -> AcpiStatus:
+    """Follow the root pointer at `rsdp_address` (0: there is none) to the first table with a signature.
+
+    The table itself is not checked yet: see `whole_table`.
+    """
     if rsdp_address == 0 or not memory.holds(rsdp_address, u64(RSDP_V1_BYTES)):
         return AcpiStatus.NO_RSDP
     root = memory.range(rsdp_address, u64(RSDP_V1_BYTES))
@@ -109,26 +131,32 @@ def find_ecam(memory: PhysicalMemory, rsdp_address: u64, window: EcamWindow) -> 
         if wide_address != 0:
             list_address = wide_address
             pointer_bytes = u64(8)
-    return _search(memory, list_address, pointer_bytes, window)
+    return _search(memory, list_address, pointer_bytes, signature, place)
 
 
 @fn(phase="init")
-def _search(memory: PhysicalMemory, address: u64, pointer_bytes: u64, window: EcamWindow) -> AcpiStatus:
-    """Look through the list of tables (RSDT: pointers of 4 bytes, XSDT: of 8) for MCFG."""
+def _search(
+    memory: PhysicalMemory, address: u64, pointer_bytes: u64, signature: u32, place: TablePlace
+) -> AcpiStatus:
+    """Look through the list of tables (RSDT: pointers of 4 bytes, XSDT: of 8)."""
     length = _table_bytes(memory, address)
     if length == 0:
         return AcpiStatus.TABLE_LIST_DAMAGED
     tables = memory.range(address, length)
     for i in urange((length - TABLE_HEADER_BYTES) // pointer_bytes):
-        place = TABLE_HEADER_BYTES + i * pointer_bytes
-        table = (
-            load_bytes(u64, tables, place) if pointer_bytes == 8 else u64(load_bytes(u32, tables, place))
-        )
-        if memory.holds(table, u64(TABLE_HEADER_BYTES)):
-            signature = load_bytes(u32, memory.range(table, u64(TABLE_HEADER_BYTES)), 0)
-            if signature == MCFG_SIGNATURE:
-                return _read_mcfg(memory, table, window)
-    return AcpiStatus.NO_MCFG
+        at = TABLE_HEADER_BYTES + i * pointer_bytes
+        table = load_bytes(u64, tables, at) if pointer_bytes == 8 else u64(load_bytes(u32, tables, at))
+        there = memory.holds(table, u64(TABLE_HEADER_BYTES))
+        if there and load_bytes(u32, memory.range(table, u64(TABLE_HEADER_BYTES)), 0) == signature:
+            place.address = table
+            return AcpiStatus.OK
+    return AcpiStatus.NO_TABLE
+
+
+@fn(phase="init")
+def whole_table(memory: PhysicalMemory, address: u64) -> Slice[u8]:
+    """Return a table whose length and checksum are right; nothing when they are not."""
+    return memory.range(address, _table_bytes(memory, address))
 
 
 @fn(phase="init")

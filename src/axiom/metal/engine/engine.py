@@ -44,8 +44,7 @@ class Engine:
       per sequence, after its last token: state.finish_reason.
     share(state, lane, n_lanes): do one lane's part of the step.
     trace_ring(state, lane): the lane's trace; it is filled while a request has FLAG_TRACE.
-    step(state): advance, and do all the work there is on one lane.
-    cancel(state): end the running sequence; the next step gives DONE.
+    cancel(state): end the running sequence; DONE comes next.
     """
 
     spec: EngineSpec
@@ -55,7 +54,6 @@ class Engine:
     advance: Callable[[EngineState], StepEvent]
     share: Callable[[EngineState, u32, u32], None]
     trace_ring: Callable[[EngineState, u32], Slice[u8]]
-    step: Callable[[EngineState], StepEvent]
     cancel: Callable[[EngineState], None]
 
 
@@ -292,12 +290,4 @@ def make_engine(spec: EngineSpec) -> Engine:
             through = record.ends_step
             number += 1
 
-    @fn
-    def step(state: EngineState) -> StepEvent:
-        event = advance(state)
-        if event != StepEvent.WORK:
-            return event
-        share(state, u32(0), u32(1))
-        return StepEvent.BUSY
-
-    return Engine(spec, schedule, bind, start, advance, share, trace_ring, step, cancel)
+    return Engine(spec, schedule, bind, start, advance, share, trace_ring, cancel)

@@ -13,11 +13,14 @@ from axiom.abi.boot import (
     GIANT_PAGE_BYTES,
     HUGE_PAGE_BYTES,
     IMAGE_ADDRESS,
+    LANE_STACK_BYTES,
+    LANE_STACK_STRIDE,
     PAGE_BYTES,
     PERMIT_EXECUTE,
     PERMIT_READ,
     PERMIT_WRITE,
     RegionKind,
+    RegionRecord,
     RegionTable,
 )
 from axiom.lang import (
@@ -197,6 +200,14 @@ def _flags_of(kind: RegionKind, permissions: u32) -> u64:
 
 
 @fn(phase="init")
+def _map_lane_stacks(record: RegionRecord, flags: u64) -> None:
+    """Map each stack, but not the guard page below it."""
+    for number in urange(record.bytes // LANE_STACK_STRIDE):
+        guard = record.address + number * LANE_STACK_STRIDE
+        record.page_bytes = map_range(guard + PAGE_BYTES, u64(LANE_STACK_BYTES), flags)
+
+
+@fn(phase="init")
 def map_regions(table: RegionTable) -> None:
     """Map every region with its permissions and note them and the page size in its record."""
     for i in urange(table.count):
@@ -204,7 +215,10 @@ def map_regions(table: RegionTable) -> None:
         record.permissions = permissions_of(record.kind)
         if record.permissions != 0:
             flags = _flags_of(record.kind, record.permissions)
-            record.page_bytes = map_range(record.address, record.bytes, flags)
+            if record.kind == RegionKind.LANE_STACKS:
+                _map_lane_stacks(record, flags)
+            else:
+                record.page_bytes = map_range(record.address, record.bytes, flags)
 
 
 @fn(phase="init")

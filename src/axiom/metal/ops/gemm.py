@@ -33,9 +33,18 @@ from axiom.metal.arch.simd import dot4, dot4_small
 from axiom.metal.ops.matrix import Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, Matrix, round_up
 from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_8_AT, OFFSET_128_AT, SCALE_AT
 
-# Tokens in a tile, by what fits the vector registers: 32 of 16 lanes with VNNI, else 16 of 8 lanes.
-TILES_WIDE = (12, 4, 1)
-TILES_NARROW = (2, 1)
+# Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token of quantised weights takes
+# two and one of floats four; of 16 with 8 lanes they take twice as many.
+WIDE_TILES = (12, 4, 1)
+WIDE_FLOAT_TILES = (6, 2, 1)
+NARROW_TILES = (2, 1)
+
+
+def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:
+    """Return the tiles, largest first, for a processor with wide registers or without."""
+    if not wide:
+        return NARROW_TILES
+    return WIDE_TILES if matrix.quantised else WIDE_FLOAT_TILES
 
 
 def activation_row_bytes(matrix: Matrix) -> int:
@@ -64,9 +73,9 @@ def gemm(
     for g in urange(first_group, last_group):
         group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
         if current_target().has_vnni:
-            gemm_group(TILES_WIDE, matrix, group, activations, out, g, n_tokens, out_stride)
+            gemm_group(tiles_for(matrix, True), matrix, group, activations, out, g, n_tokens, out_stride)
         else:
-            gemm_group(TILES_NARROW, matrix, group, activations, out, g, n_tokens, out_stride)
+            gemm_group(tiles_for(matrix, False), matrix, group, activations, out, g, n_tokens, out_stride)
 
 
 @fn(inline="always")

@@ -1,0 +1,51 @@
+"""The symbols of an x86-64 ELF file. Source: ELF-64 Object File Format 1.5."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_SECTIONS_AT = struct.Struct("<Q")
+_COUNTS = struct.Struct("<HHH")
+_SYMBOL_TABLE = 2
+_EXECUTABLE = 4
+_FIRST_RESERVED = 0xFF00
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A named place: its address (in an object, its offset in its section), its length, if it is code."""
+
+    name: str
+    address: int
+    size: int
+    is_code: bool
+
+
+def read_symbols(data: bytes) -> Iterator[Symbol]:
+    """Yield the defined symbols of an ELF file."""
+    (sections_at,) = _SECTIONS_AT.unpack_from(data, 40)
+    size, count, _ = _COUNTS.unpack_from(data, 58)
+    places = range(sections_at, sections_at + count * size, size)
+    sections: list[tuple[int, ...]] = [_SECTION.unpack_from(data, place) for place in places]
+    for section in sections:
+        if section[1] != _SYMBOL_TABLE:
+            continue
+        names_at = sections[section[6]][4]
+        table = data[section[4] : section[4] + section[5]]
+        entries: Iterator[tuple[int, ...]] = _SYMBOL.iter_unpack(table)
+        for name, _, _, home, value, length in entries:
+            if not 0 < home < _FIRST_RESERVED:
+                continue
+            start = names_at + name
+            text = data[start : data.index(b"\0", start)].decode()
+            yield Symbol(text, value, length, bool(sections[home][2] & _EXECUTABLE))
+
+
+def code_offset(data: bytes, symbol: str) -> int:
+    """Return the offset of a symbol in its section. Raises KeyError when the object lacks it."""
+    for found in read_symbols(data):
+        if found.name == symbol:
+            return found.address
+    raise KeyError(symbol)

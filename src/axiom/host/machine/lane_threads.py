@@ -1,0 +1,86 @@
+"""The lanes of a hosted kernel: threads of this process, each on a processor of its own.
+
+Compiled code runs without Python's lock, so that the lanes run at the same time. A panic on any lane ends
+all of them: `panic` is the first one's, with its lane's number.
+"""
+
+import os
+import threading
+from typing import Any
+
+from axiom.compiler.hosted import Hosted
+from axiom.lang import Panic
+from axiom.metal.kernel.lanes import Lanes
+
+STOP_SECONDS = 5.0
+
+
+def processors() -> list[int]:
+    """Return the processors that this process may run on."""
+    return sorted(os.sched_getaffinity(0))
+
+
+class LaneThreads:
+    """Threads for lanes 1 and up; lane 0 is the thread that calls `run_main`.
+
+    With fewer processors than lanes some lanes share one, which is slow and gives the same results.
+    """
+
+    def __init__(self, hosted: Hosted, lanes: Lanes, n_lanes: int) -> None:
+        """hosted: holds lane 0's function and, loaded together with it, `LaneThreads.functions(lanes)`."""
+        self._hosted, self._lanes = hosted, lanes
+        self._places = processors()
+        self._lock = threading.Lock()
+        self.panic: Panic | None = None
+        self.panic_lane = 0
+        hosted(lanes.set_count, n_lanes)
+        self._threads = [
+            threading.Thread(target=self._loop, args=(lane,), name=f"axiom-lane-{lane}", daemon=True)
+            for lane in range(1, n_lanes)
+        ]
+
+    @staticmethod
+    def functions(lanes: Lanes) -> list[Any]:
+        """Return what is to be loaded beside lane 0's function."""
+        return [lanes.set_count, lanes.lane_loop, lanes.stop, lanes.leave]
+
+    def start(self) -> None:
+        """Start the lanes."""
+        for thread in self._threads:
+            thread.start()
+
+    def run_main(self, main: Any, *arguments: Any) -> Any:
+        """Be lane 0: return what `main` does, or None after a panic; then tell the other lanes to end."""
+        self._pin(0)
+        try:
+            return self._hosted(main, *arguments)
+        except Panic as panic:
+            self._note(0, panic)
+            return None
+        finally:
+            self._hosted(self._lanes.stop)
+
+    def join(self) -> bool:
+        """Wait for the lanes to end, once lane 0 has; False when one does not in time."""
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(STOP_SECONDS)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _pin(self, lane: int) -> None:
+        """Keep the calling thread on one processor, where there is one for each lane."""
+        if len(self._threads) < len(self._places):
+            os.sched_setaffinity(0, {self._places[lane]})
+
+    def _note(self, lane: int, panic: Panic) -> None:
+        with self._lock:
+            if self.panic is None:
+                self.panic, self.panic_lane = panic, lane
+
+    def _loop(self, lane: int) -> None:
+        self._pin(lane)
+        try:
+            self._hosted(self._lanes.lane_loop, lane)
+        except Panic as panic:
+            self._note(lane, panic)
+            self._hosted(self._lanes.leave, lane)
