@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.engine.trace import TRACE_BYTES
+from axiom.metal.ops.attention import score_count, sum_count
 from axiom.metal.ops.matrix import round_up
 from axiom.metal.ops.quantise import quantised_bytes
 
@@ -32,7 +33,7 @@ class Activations:
     Per token of a batch - residual, normed, projected: d_model. query, attended: n_heads * head_dim.
     key, value: n_kv_heads * head_dim. cosines, sines: head_dim. gate, up: d_ffn.
     quantised: a batch of rows of the widest matrix in the format of `quantise`.
-    Per lane - scores: n_context, and sums: head_dim, for each query head of one KV head.
+    Per lane - scores, sums: the workspace of `attend`.
     trace: a ring of `trace`, in bytes.
     Once - logits: n_vocab. draw_weights: i32 per token of the vocabulary. tokens: u32 per position, the
     prompt.
@@ -100,8 +101,8 @@ def plan_activations(spec: EngineSpec) -> Activations:
         attended=batch(shape.q_dim),
         cosines=batch(shape.head_dim),
         sines=batch(shape.head_dim),
-        scores=per_lane(queries * round_up(spec.n_context, 16)),
-        sums=per_lane(queries * round_up(shape.head_dim, 16)),
+        scores=per_lane(score_count(spec.n_context, queries)),
+        sums=per_lane(sum_count(shape.head_dim, queries)),
         gate=batch(shape.d_ffn),
         up=batch(shape.d_ffn),
         logits=once(shape.n_vocab),

@@ -6,14 +6,14 @@ parts are disjoint, so that nothing depends on how many lanes there are.
 
 from collections.abc import Callable
 
-from axiom.lang import Slice, f16, f32, f64, fn, reinterpret, static, struct, u8, u32, u64, urange
+from axiom.lang import Slice, f16, f32, f64, fn, minimum, reinterpret, static, struct, u8, u32, u64, urange
 from axiom.metal.engine.activations import Buffer, plan_activations
 from axiom.metal.engine.kv_cache import KvCache, plan_kv_cache
 from axiom.metal.engine.operation import OperationKind, OperationRecord
 from axiom.metal.engine.schedule import Schedule
 from axiom.metal.engine.sequence import EngineState
 from axiom.metal.engine.spec import EngineSpec
-from axiom.metal.ops.attention import attend
+from axiom.metal.ops.attention import attend, block_tokens
 from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
 from axiom.metal.ops.gemm import activation_row_bytes, gemm
@@ -113,7 +113,7 @@ def make_execute(
     n_queries = shape.n_heads // shape.n_kv_heads
     is_quantised = any(matrix.quantised for matrix in schedule.matrices)
     head_dim, n_kv_heads = shape.head_dim, shape.n_kv_heads
-    shared_dim = n_queries * head_dim
+    shared_dim, block = n_queries * head_dim, block_tokens(n_queries)
     padded_model = round_up(shape.d_model, 16)
     padded_frequencies = round_up(head_dim // 2, 8)
 
@@ -189,18 +189,26 @@ def make_execute(
         run = layer_cache(element, cache, state, layer)
         scores = row_of(state, at.scores, share.lane)
         sums = row_of(state, at.sums, share.lane)
-        n_items = u64(state.n_tokens) * n_kv_heads
+        # By heads and blocks of tokens: a block shares what it reads of the cache.
+        n_tokens = u64(state.n_tokens)
+        n_blocks = (n_tokens + (block - 1)) // block
+        n_items = n_blocks * n_kv_heads
         for item in urange(first_of(share, n_items), end_of(share, n_items)):
-            token = item % u64(state.n_tokens)
-            head = item // u64(state.n_tokens)
+            head = item // n_blocks
+            token = item % n_blocks * block
+            count = minimum(n_tokens - token, u64(block))
+            first = (token * at.query.stride + head * shared_dim) * 4
+            length = (count - 1) * at.query.stride + shared_dim
             attend(
-                row_of(state, at.query, token).part(head * shared_dim, shared_dim),
+                floats_at(state, first + at.query.offset, length),
                 run.part(head * cache.key_count, cache.key_count),
                 run.part(head * cache.value_count + cache.layer_values_at, cache.value_count),
                 scores,
                 sums,
-                row_of(state, at.attended, token).part(head * shared_dim, shared_dim),
-                u64(state.position) + token + 1,
+                floats_at(state, first + at.attended.offset, length),
+                u64(state.position) + token,
+                count,
+                at.query.stride,
                 n_queries,
                 head_dim,
             )

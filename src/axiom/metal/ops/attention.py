@@ -1,7 +1,10 @@
 """Attention of the query heads that share one KV head, over its cached keys and values.
 
-Keys and values are walked in tiles of sixteen positions, each read from memory once for all queries.
-Order of summation, independent of vector width:
+Keys and values are walked in tiles of sixteen positions. A *row* is one query head of one token. Where all
+rows reach, a tile is read once for several rows, whose sums stay in registers; the last tiles, where a
+row may end, are done row by row. That changes no sum, so a block of tokens has the bits of each alone.
+
+Order of summation, independent of vector width, of the other rows and of the other tokens:
 - a score: four accumulators by i mod 4 over the head's dimensions, each fused in order of i, combined
   as (a0 + a1) + (a2 + a3), then multiplied by 1 / sqrt(head_dim);
 - the output: per tile four accumulators by position mod 4, combined in the same way; the tiles are
@@ -15,6 +18,7 @@ from axiom.lang import (
     Vec,
     array,
     convert,
+    current_target,
     extract,
     f32,
     fill_zero,
@@ -22,6 +26,7 @@ from axiom.lang import (
     fn,
     i32,
     lane_numbers,
+    minimum,
     select,
     splat,
     static,
@@ -34,6 +39,32 @@ from axiom.metal.ops.kv_layout import KvT
 from axiom.metal.ops.matrix import round_up
 from axiom.metal.ops.softmax import MINUS_INFINITY, softmax_numerators
 
+# Rows whose scores are kept at a time, about; and rows whose sums fit the registers, at most.
+BLOCK_ROWS = 12
+WIDE_ROWS = 6
+
+
+def block_tokens(n_queries: int) -> int:
+    """Return how many tokens are attended to together."""
+    return max(1, BLOCK_ROWS // n_queries)
+
+
+def score_count(n_context: int, n_queries: int) -> int:
+    """Return the length of the workspace `scores` for up to n_context positions."""
+    return block_tokens(n_queries) * n_queries * round_up(n_context, 16)
+
+
+def sum_count(head_dim: int, n_queries: int) -> int:
+    """Return the length of the workspace `sums`."""
+    return block_tokens(n_queries) * n_queries * 2 * round_up(head_dim, 16)
+
+
+def rows_together(n_queries: int, wide: bool) -> int:
+    """Return how many rows share a walk over the tiles: a divisor of n_queries."""
+    if not wide:
+        return 1
+    return max(rows for rows in range(1, WIDE_ROWS + 1) if n_queries % rows == 0)
+
 
 @fn
 def attend(
@@ -43,27 +74,70 @@ def attend(
     scores: Slice[f32],
     sums: Slice[f32],
     out: Slice[f32],
-    n_positions: u64,
+    first_position: u64,
+    n_tokens: u64,
+    stride: int,
     n_queries: int,
     head_dim: int,
 ) -> None:
-    """Attend to positions 0 .. n_positions - 1 (at least one).
+    """Attend from the tokens at first_position and after it, each to all positions up to its own.
 
-    queries, out: n_queries vectors of head_dim numbers. keys, values: one layer and KV head, in the
-    layout of `kv_layout`. Workspace: scores, n_queries times n_positions padded to a multiple of 16;
-    sums, n_queries times head_dim padded likewise.
+    queries, out: per token n_queries vectors of head_dim numbers; tokens are `stride` numbers apart. keys,
+    values: one layer and KV head, in the layout of `kv_layout`, with all positions up to the last token's.
+    Workspace: scores, `score_count` of as many positions as there are; sums, `sum_count` numbers.
     """
-    padded = (n_positions + 15) // 16 * 16
-    stride = round_up(head_dim, 16)
-    denominators = array(f32, n_queries)
-    attention_scores(queries, keys, scores, n_positions, n_queries, head_dim)
-    for query in urange(n_queries):
-        denominators[query] = softmax_numerators(scores.part(query * padded, padded))
-    weighted_values(scores, values, sums, n_positions, n_queries, stride)
-    for query in urange(n_queries):
-        mixed = sums.part(query * stride, stride)
-        target = out.part(query * head_dim, head_dim)
-        denominator = splat(f32, 16, denominators[query])
+    done = u64(0)
+    while done < n_tokens:
+        count = minimum(n_tokens - done, u64(block_tokens(n_queries)))
+        attend_block(
+            queries.part(done * stride, (count - 1) * stride + n_queries * head_dim),
+            keys,
+            values,
+            scores,
+            sums,
+            out.part(done * stride, (count - 1) * stride + n_queries * head_dim),
+            first_position + done,
+            count,
+            stride,
+            n_queries,
+            head_dim,
+        )
+        done += count
+
+
+@fn
+def attend_block(
+    queries: Slice[f32],
+    keys: Slice[KvT],
+    values: Slice[KvT],
+    scores: Slice[f32],
+    sums: Slice[f32],
+    out: Slice[f32],
+    first_position: u64,
+    n_tokens: u64,
+    stride: int,
+    n_queries: int,
+    head_dim: int,
+) -> None:
+    """Do what `attend` does for at most `block_tokens` tokens."""
+    n_rows = n_tokens * n_queries
+    columns = round_up(head_dim, 16)
+    padded = (first_position + n_tokens + 15) // 16 * 16
+    rows = sums.part(n_rows * columns, n_rows * columns)
+    for token in urange(n_tokens):
+        for i in urange(n_queries * head_dim):
+            rows[token * (n_queries * head_dim) + i] = queries[token * stride + i]
+    block_scores(rows, keys, scores, first_position, n_rows, padded, n_queries, head_dim)
+    denominators = array(f32, block_tokens(n_queries) * n_queries)
+    for row in urange(n_rows):
+        count = (first_position + row // n_queries + 16) // 16 * 16
+        denominators[row] = softmax_numerators(scores.part(row * padded, count))
+    block_values(scores, values, sums, first_position, n_rows, padded, n_queries, columns)
+    for row in urange(n_rows):
+        mixed = sums.part(row * columns, columns)
+        start = row // n_queries * stride + row % n_queries * head_dim
+        target = out.part(start, head_dim)
+        denominator = splat(f32, 16, denominators[row])
         for column in urange(0, head_dim // 16 * 16, 16):
             vstore(target, column, vload(mixed, column, 16) / denominator)
         if head_dim % 16 != 0:
@@ -73,26 +147,69 @@ def attend(
 
 
 @fn
-def attention_scores(
-    queries: Slice[f32],
+def block_scores(
+    rows: Slice[f32],
     keys: Slice[KvT],
     scores: Slice[f32],
-    n_positions: u64,
+    first_position: u64,
+    n_rows: u64,
+    padded: u64,
     n_queries: int,
     head_dim: int,
 ) -> None:
-    """Set scores[query, t] = query . key[t] / sqrt(head_dim), and the padding to minus infinity."""
-    padded = (n_positions + 15) // 16 * 16
-    for first in urange(u64(0), padded, 16):
-        tile = keys.part(first * head_dim, 16 * head_dim)
-        # Lanes past the end hold stale keys; minus infinity takes them out of the softmax.
-        n_left = n_positions - first
-        limit = splat(i32, 16, i32(n_left) if n_left < 16 else i32(16))
-        for query in urange(n_queries):
-            score = tile_scores(queries.part(query * head_dim, head_dim), tile, head_dim)
+    """Set scores[row, t] = row . key[t] / sqrt(head_dim), and the padding to minus infinity."""
+    together = rows_together(n_queries, current_target().has_vnni)
+    whole = (first_position + 1) // 16 * 16
+    for row in urange(u64(0), n_rows, together):
+        queries = rows.part(row * head_dim, together * head_dim)
+        for first in urange(u64(0), whole, 16):
+            tile = keys.part(first * head_dim, 16 * head_dim)
+            several_scores(queries, tile, scores, row * padded + first, padded, together, head_dim)
+    for row in urange(n_rows):
+        n_positions = first_position + row // n_queries + 1
+        query = rows.part(row * head_dim, head_dim)
+        for first in urange(whole, n_positions, 16):
+            # Lanes past the end hold stale keys; minus infinity takes them out of the softmax.
+            n_left = n_positions - first
+            limit = splat(i32, 16, i32(n_left) if n_left < 16 else i32(16))
+            score = tile_scores(query, keys.part(first * head_dim, 16 * head_dim), head_dim)
             scaled = score * (1.0 / math.sqrt(head_dim))
             kept = select(lane_numbers(i32, 16) < limit, scaled, splat(f32, 16, MINUS_INFINITY))
-            vstore(scores, query * padded + first, kept)
+            vstore(scores, row * padded + first, kept)
+
+
+@fn(inline="always")
+def several_scores(
+    queries: Slice[f32],
+    tile: Slice[KvT],
+    scores: Slice[f32],
+    at: u64,
+    padded: u64,
+    together: int,
+    head_dim: int,
+) -> None:
+    """Do what `tile_scores` does for several rows, and store the scaled scores."""
+    parts = array(f32, 64 * together)
+    for i in urange(0, head_dim // 4 * 4, 4):
+        q = queries.part(i, (together - 1) * head_dim + 4)
+        k = tile.part(i * 16, 64)
+        for e in static(range(4)):
+            key = convert(f32, vload(k, 16 * e, 16))
+            for row in static(range(together)):
+                place = 64 * row + 16 * e
+                number = splat(f32, 16, q[row * head_dim + e])
+                vstore(parts.all, place, fma(key, number, vload(parts.all, place, 16)))
+    for e in static(range(head_dim % 4)):
+        rest = head_dim // 4 * 4 + e
+        key = convert(f32, vload(tile, rest * 16, 16))
+        for row in static(range(together)):
+            place = 64 * row + 16 * e
+            number = splat(f32, 16, queries[row * head_dim + rest])
+            vstore(parts.all, place, fma(key, number, vload(parts.all, place, 16)))
+    for row in static(range(together)):
+        low = vload(parts.all, 64 * row, 16) + vload(parts.all, 64 * row + 16, 16)
+        high = vload(parts.all, 64 * row + 32, 16) + vload(parts.all, 64 * row + 48, 16)
+        vstore(scores, at + padded * row, (low + high) * (1.0 / math.sqrt(head_dim)))
 
 
 @fn(inline="always")
@@ -117,33 +234,67 @@ def tile_scores(query: Slice[f32], tile: Slice[KvT], head_dim: int) -> Vec[f32]:
 
 
 @fn
-def weighted_values(
+def block_values(
     weights: Slice[f32],
     values: Slice[KvT],
     sums: Slice[f32],
-    n_positions: u64,
+    first_position: u64,
+    n_rows: u64,
+    padded: u64,
     n_queries: int,
-    stride: int,
+    columns: int,
 ) -> None:
-    """Set sums[query] = sum over t of weights[query, t] * value[t]; a value takes `stride` numbers."""
-    padded = (n_positions + 15) // 16 * 16
-    whole = n_positions // 16 * 16
-    rest = n_positions - whole
-    fill_zero(sums.part(0, n_queries * stride))
-    for first in urange(u64(0), whole, 16):
-        tile = values.part(first * stride, 16 * stride)
-        for query in urange(n_queries):
-            w = weights.part(query * padded + first, 16)
-            total = sums.part(query * stride, stride)
-            for column in urange(0, stride, 16):
-                vstore(total, column, vload(total, column, 16) + tile_values(w, tile, column, stride))
-    if rest > 0:
-        tail = values.part(whole * stride, rest * stride)
-        for query in urange(n_queries):
-            w = weights.part(query * padded + whole, rest)
-            total = sums.part(query * stride, stride)
-            for column in urange(0, stride, 16):
-                vstore(total, column, vload(total, column, 16) + tail_values(w, tail, column, stride))
+    """Set sums[row] = sum over t of weights[row, t] * value[t]; a value takes `columns` numbers."""
+    together = rows_together(n_queries, current_target().has_vnni)
+    whole = (first_position + 1) // 16 * 16
+    fill_zero(sums.part(0, n_rows * columns))
+    for row in urange(u64(0), n_rows, together):
+        totals = sums.part(row * columns, together * columns)
+        for first in urange(u64(0), whole, 16):
+            tile = values.part(first * columns, 16 * columns)
+            for column in urange(0, columns, 16):
+                several_values(
+                    weights, row * padded + first, padded, tile, totals, column, together, columns
+                )
+    for row in urange(n_rows):
+        n_positions = first_position + row // n_queries + 1
+        total = sums.part(row * columns, columns)
+        for first in urange(whole, n_positions, 16):
+            count = minimum(n_positions - first, u64(16))
+            w = weights.part(row * padded + first, count)
+            tile = values.part(first * columns, count * columns)
+            for column in urange(0, columns, 16):
+                if count == 16:
+                    mixed = tile_values(w, tile, column, columns)
+                else:
+                    mixed = tail_values(w, tile, column, columns)
+                vstore(total, column, vload(total, column, 16) + mixed)
+
+
+@fn(inline="always")
+def several_values(
+    weights: Slice[f32],
+    at: u64,
+    padded: u64,
+    tile: Slice[KvT],
+    totals: Slice[f32],
+    column: u64,
+    together: int,
+    columns: int,
+) -> None:
+    """Do what `tile_values` does for several rows, and add it to their totals."""
+    parts = array(f32, 64 * together)
+    for t in static(range(16)):
+        value = convert(f32, vload(tile, column + t * columns, 16))
+        for row in static(range(together)):
+            place = 64 * row + 16 * (t % 4)
+            number = splat(f32, 16, weights[at + padded * row + t])
+            vstore(parts.all, place, fma(value, number, vload(parts.all, place, 16)))
+    for row in static(range(together)):
+        low = vload(parts.all, 64 * row, 16) + vload(parts.all, 64 * row + 16, 16)
+        high = vload(parts.all, 64 * row + 32, 16) + vload(parts.all, 64 * row + 48, 16)
+        target = column + row * columns
+        vstore(totals, target, vload(totals, target, 16) + (low + high))
 
 
 @fn(inline="always")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from axiom.lang import Slice, f16, f32, fn, reinterpret, u8, u64
-from axiom.metal.ops.attention import attend
+from axiom.metal.ops.attention import attend, block_tokens, score_count, sum_count
 from axiom.metal.ops.kv_layout import key_count, store_key, store_value, value_count
 from tests.support.identity import run_checked
-from tests.support.targets import TARGETS
+from tests.support.targets import HOSTED_TARGETS, TARGETS
 
 ELEMENTS: dict[str, Any] = {"f32": f32, "f16": f16}
 DTYPES: dict[str, Any] = {"f32": np.float32, "f16": np.float16}
@@ -32,7 +32,7 @@ def store_for(kind: str, head_dim: int) -> Any:
 
 
 @cache
-def attend_for(kind: str, n_queries: int, head_dim: int) -> Any:
+def attend_for(kind: str, n_queries: int, head_dim: int, gap: int = 0) -> Any:
     """Return the op specialised for one head size and number of queries."""
     element = ELEMENTS[kind]
 
@@ -44,11 +44,13 @@ def attend_for(kind: str, n_queries: int, head_dim: int) -> Any:
         scores: Slice[f32],
         sums: Slice[f32],
         out: Slice[f32],
-        n_positions: u64,
+        first_position: u64,
+        n_tokens: u64,
     ) -> None:
         k = reinterpret(element, keys)
         v = reinterpret(element, values)
-        attend(query, k, v, scores, sums, out, n_positions, n_queries, head_dim)
+        stride = n_queries * head_dim + gap
+        attend(query, k, v, scores, sums, out, first_position, n_tokens, stride, n_queries, head_dim)
 
     return specialised
 
@@ -76,14 +78,15 @@ class Case:
             run_checked(target, function, self.key_bytes, self.value_bytes, t, self.keys[t].copy(), value)
 
     def attend(self, target: str, n_positions: int) -> np.ndarray:
-        padded = -(-self.n_context // 16) * 16
-        scores = np.full(self.n_queries * padded, np.nan, np.float32)
-        sums = np.full(self.n_queries * -(-self.head_dim // 16) * 16, np.nan, np.float32)
+        scores = np.full(score_count(self.n_context, self.n_queries), np.nan, np.float32)
+        sums = np.full(sum_count(self.head_dim, self.n_queries), np.nan, np.float32)
         count = self.n_queries * self.head_dim
         out = np.full(count + 16, 7.0, np.float32)
         function = attend_for(self.kind, self.n_queries, self.head_dim)
         cache_bytes = (self.key_bytes, self.value_bytes)
-        run_checked(target, function, self.query, *cache_bytes, scores, sums, out[:count], n_positions)
+        run_checked(
+            target, function, self.query, *cache_bytes, scores, sums, out[:count], n_positions - 1, 1
+        )
         assert out[count:].tolist() == [7.0] * 16
         return out[:count].reshape(self.n_queries, self.head_dim)
 
@@ -141,3 +144,37 @@ def test_keys_lie_sixteen_positions_side_by_side() -> None:
     assert keys[1, 3, 2] == case.keys[18, 3]
     values = case.value_bytes.view(np.float32).reshape(20, 16)
     assert values[18].tolist() == [*case.values[18].tolist(), *[0.0] * 8]
+
+
+@pytest.mark.parametrize("target", HOSTED_TARGETS)
+@pytest.mark.parametrize("kind", ["f32", "f16"])
+@pytest.mark.parametrize(("n_queries", "head_dim"), [(1, 8), (2, 38), (3, 16), (4, 64), (7, 6), (8, 32)])
+@pytest.mark.parametrize("first", [0, 14, 40])
+def test_a_block_of_tokens_has_the_bits_of_each_alone(
+    target: str, kind: str, n_queries: int, head_dim: int, first: int
+) -> None:
+    case, gap = Case(kind, head_dim, 64, n_queries), 5
+    n_tokens = block_tokens(n_queries) + 2
+    case.store("hosted-v3", first + n_tokens)
+    width = n_queries * head_dim
+    queries = np.random.default_rng(first).normal(size=(n_tokens, width + gap)).astype(np.float32)
+    out = np.full((n_tokens, width + gap), 7.0, np.float32)
+    scores = np.full(score_count(64, n_queries), np.nan, np.float32)
+    sums = np.full(sum_count(head_dim, n_queries), np.nan, np.float32)
+    cut = n_tokens * (width + gap) - gap
+    run_checked(
+        target,
+        attend_for(kind, n_queries, head_dim, gap),
+        queries.reshape(-1)[:cut],
+        case.key_bytes,
+        case.value_bytes,
+        scores,
+        sums,
+        out.reshape(-1)[:cut],
+        first,
+        n_tokens,
+    )
+    assert (out[:, width:] == 7.0).all()
+    for token in range(n_tokens):
+        case.query = queries[token, :width].reshape(n_queries, head_dim).copy()
+        assert case.attend(target, first + token + 1).tobytes() == out[token, :width].tobytes()
