@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from axiom.compiler.hosted import load_hosted
+from axiom.compiler.hosted import load_at_levels
 from axiom.lang import Panic, PanicReason, f32, i64, slice_over, u8, u32
 from tests.language.generate import Generator
 from tests.language.programs import execute
@@ -75,7 +75,7 @@ def compare(seeds: list[int], folder: Path) -> Counter[str]:
     """
     sources = [Generator(seed).program() for seed in seeds]
     functions = [execute(source, folder)["root"] for source in sources]
-    compiled = [load_hosted(functions, level=level, keep=False) for level in LEVELS]
+    compiled = load_at_levels(functions, LEVELS)
     met: Counter[str] = Counter()
     for seed, source, function in zip(seeds, sources, functions, strict=True):
         for given in arguments(seed):

@@ -76,7 +76,7 @@ class Generator:
 
     def program(self) -> str:
         """Return the text of a program."""
-        self._lines = PRELUDE.strip("\n").split("\n")
+        self._lines = [*PRELUDE.strip("\n").split("\n")]
         for _ in range(self.random.randint(0, 3)):
             self._helper()
         result = self._pick(SCALARS)
@@ -89,7 +89,7 @@ class Generator:
         scope.add("Slice[u32]", "s")
         scope.add("Slice[u8]", "t")
         self._aggregates(scope)
-        self._block(scope, 1, self.random.randint(3, 9), result)
+        self._block(scope, 1, self.random.randint(2, 6), result)
         self._line(1, f"return {self.expression(scope, result, 3)}")
         return "\n".join(self._lines) + "\n"
 
@@ -155,21 +155,23 @@ class Generator:
         if depth > 1:
             kinds.append(self._leave)
         if self._chance(0.06):
-            self._line(depth, f"assert {self.expression(scope, 'bool', 2)} or {self._mostly()}, 'unlucky'")
+            values = scope.names.get("u8", [])
+            lucky = [f"{self._pick(values)} < {n}" for n in (0, 100, 255)] if values else ["u8(1) > 0"]
+            self._line(
+                depth, f"assert {self.expression(scope, 'bool', 2)} or {self._pick(lucky)}, 'unlucky'"
+            )
             return
         self.random.choice(kinds)(scope, depth, result)
 
-    def _mostly(self) -> str:
-        return "True" if self._chance(0.8) else "False"
-
-    def _declare(self, scope: Scope, depth: int, _: str) -> None:
+    def _declare(self, scope: Scope, depth: int, result: str) -> None:
         kind = self._pick(SCALARS)
         name = self._name("v")
-        annotation = f": {kind}" if self._chance(0.2) else ""
-        self._line(depth, f"{name}{annotation} = {self.expression(scope, kind, 3)}")
+        # Without one, `v = not True` would make a compile-time constant.
+        annotation = f": {kind}" if kind == "bool" or self._chance(0.2) else ""
+        self._line(depth, f"{name}{annotation} = {self.expression(scope, kind, self.random.randint(1, 3))}")
         scope.add(kind, name)
 
-    def _declare_vector(self, scope: Scope, depth: int, _: str) -> None:
+    def _declare_vector(self, scope: Scope, depth: int, result: str) -> None:
         element, lanes = self.random.choice(VECTORS)
         name = self._name("w")
         self._line(depth, f"{name} = {self.vector(scope, element, lanes, 2)}")
@@ -184,12 +186,13 @@ class Generator:
         ]
         return self.random.choice(found) if found else None
 
-    def _assign(self, scope: Scope, depth: int, _: str) -> None:
+    def _assign(self, scope: Scope, depth: int, result: str) -> None:
         found = self._variable(scope)
         if found is not None:
-            self._line(depth, f"{found[0]} = {self.expression(scope, found[1], 3)}")
+            value = self.expression(scope, found[1], self.random.randint(1, 3))
+            self._line(depth, f"{found[0]} = {value}")
 
-    def _augment(self, scope: Scope, depth: int, _: str) -> None:
+    def _augment(self, scope: Scope, depth: int, result: str) -> None:
         found = self._variable(scope)
         places = [found] if found is not None else []
         places += [(f"{p}.a", "u32") for p in scope.names.get("Pair", [])]
@@ -202,7 +205,7 @@ class Generator:
         operators = ["+", "-", "*"] if kind in FLOATS else ["+", "-", "*", "&", "|", "^", "//", "%"]
         self._line(depth, f"{place} {self._pick(operators)}= {self._small(scope, kind)}")
 
-    def _store(self, scope: Scope, depth: int, _: str) -> None:
+    def _store(self, scope: Scope, depth: int, result: str) -> None:
         if "t" not in scope.names.get("Slice[u8]", []):
             return
         value, index = self.expression, self._index
@@ -235,7 +238,7 @@ class Generator:
         self._line(depth, self.random.choice(choices)())
 
     def _if(self, scope: Scope, depth: int, result: str) -> None:
-        self._line(depth, f"if {self.expression(scope, 'bool', 3)}:")
+        self._line(depth, f"if {self.expression(scope, 'bool', self.random.randint(1, 3))}:")
         self._inside(scope.inner(), depth, result)
         if self._chance(0.3):
             self._line(depth, f"elif {self.expression(scope, 'bool', 2)}:")

@@ -77,3 +77,8 @@ def complaint(source: str, folder: Path) -> str:
     except CompileError as error:
         return re.sub(rf"{re.escape(str(folder))}/program\d+\.py", "program.py", str(error))
     return ""
+
+
+def function_named(scope: dict[str, Any], name: str) -> Any:
+    """Return a function that a program defines."""
+    return scope[name]

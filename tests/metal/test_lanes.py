@@ -25,9 +25,12 @@ from axiom.lang import (
     write_to,
 )
 from axiom.metal.arch.processor import pause
+from axiom.metal.arch.vectors import STALLED_TICKS
+from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
 from axiom.metal.kernel.frames import region
 from axiom.metal.kernel.lanes import DEADLINE_CYCLES, make_lanes
 from axiom.metal.kernel.log import log
+from axiom.metal.kernel.watchdog import TICKS_PER_SECOND
 from tests.support.boot_image import MACHINES, Outcome, boot
 from tests.support.lane_stress import expected_checksum, make_stress
 from tests.support.mapped_kernel import lane_counts, make_kernel, regions
@@ -35,6 +38,7 @@ from tests.support.metal import build_image
 
 N_OPERATIONS = 100_000
 N_OPERATIONS_CROWDED = 200
+STRESS_DEADLINE_S = 300.0
 NO_SUCH_PROCESSOR = 77
 PAGE_FAULT = 14
 UNMAPPED_ADDRESS = 64 << 20
@@ -52,7 +56,8 @@ def run_stress(
         log.end()
 
     functions = make_kernel(body, lanes=lanes, wanted=wanted, extra_processors=extra_processors)
-    return boot(machine, build_image(place / "image.elf", functions), cores=cores)
+    image = build_image(place / "image.elf", functions)
+    return boot(machine, image, cores=cores, deadline_s=STRESS_DEADLINE_S)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -196,6 +201,26 @@ def test_a_lane_that_does_not_answer_is_named(machine: str, tmp_path: Path) -> N
     crash, rendered, _ = crash_on_lane(machine, tmp_path, linger, 1, 1, deadline=1_000_000_000)
     assert (crash.kind, crash.lane) == (CrashKind.PANIC, 0)
     assert rendered.splitlines()[-1] == "Panic: lane 1 did not finish its share"
+
+
+def test_lane_0_may_wait_for_longer_than_the_watchdog_does(tmp_path: Path) -> None:
+    limit_ms = 1000 * (STALLED_TICKS + 5) // TICKS_PER_SECOND
+
+    @fn
+    def share(lane: u32, n_lanes: u32) -> None:
+        start = now_cycles()
+        while lane == 1 and not has_passed(start, milliseconds(u64(limit_ms))):
+            pause()
+
+    lanes = make_lanes(share, False)
+
+    @fn
+    def body() -> None:
+        lanes.run()
+
+    functions = make_kernel(body, lanes=lanes, wanted=2)
+    outcome = boot("tcg", build_image(tmp_path / "image.elf", functions), cores=2)
+    assert outcome.code == ExitCode.OK, outcome.text
 
 
 @fn

@@ -25,7 +25,13 @@ class Outcome:
 
 
 def boot(
-    machine: str, image: Path, processor: str = "", command_line: str = "", ram: str = "", cores: int = 1
+    machine: str,
+    image: Path,
+    processor: str = "",
+    command_line: str = "",
+    ram: str = "",
+    cores: int = 1,
+    deadline_s: float = DEADLINE_S,
 ) -> Outcome:
     """Run an image until it leaves; a machine that does not stop in time fails the test.
 
@@ -50,7 +56,7 @@ def boot(
             ["qemu-system-x86_64", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=DEADLINE_S,
+            timeout=deadline_s,
             check=False,
         )
     except subprocess.TimeoutExpired as expired:

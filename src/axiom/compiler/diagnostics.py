@@ -5,10 +5,10 @@ raises them together as one `CompileError`.
 """
 
 import ast
-import inspect
 import linecache
 from dataclasses import dataclass
 from types import FunctionType
+from typing import cast
 
 SHOWN_DIAGNOSTICS = 20
 
@@ -67,10 +67,9 @@ class CompileError(Exception):
 
 @dataclass
 class Source:
-    """The syntax tree of one function and the way back to its file."""
+    """The syntax tree of one function and the lines of its file."""
 
     file: str
-    first_line: int
     lines: list[str]
     tree: ast.FunctionDef
     name: str
@@ -82,18 +81,13 @@ class Source:
         column = getattr(node, "col_offset", 0)
         end_column = getattr(node, "end_col_offset", column + 1) or column + 1
         return Span(
-            self.file,
-            line + self.first_line - 1,
-            self._character(line, column),
-            end_line + self.first_line - 1,
-            self._character(end_line, end_column),
+            self.file, line, self._character(line, column), end_line, self._character(end_line, end_column)
         )
 
     def _character(self, line: int, column: int) -> int:
         """Turn a column in UTF-8 bytes, as `ast` counts, into characters."""
-        if not 1 <= line <= len(self.lines):
-            return column
-        return len(self.lines[line - 1].encode()[:column].decode(errors="replace"))
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        return column if text.isascii() else len(text.encode()[:column].decode(errors="replace"))
 
     def header(self) -> Span:
         """Return the span of `def name`."""
@@ -114,29 +108,43 @@ class Source:
 
 
 _sources: dict[FunctionType, Source] = {}
+# The functions of a file by the line at which they begin, decorators included, and the text they are from.
+_files: dict[str, tuple[list[str], dict[int, ast.FunctionDef]]] = {}
+
+
+def _functions_of(file: str) -> tuple[list[str], dict[int, ast.FunctionDef]]:
+    linecache.checkcache(file)
+    lines = linecache.getlines(file)
+    if file not in _files or _files[file][0] != lines:
+        found: dict[int, ast.FunctionDef] = {}
+        pending: list[ast.AST] = [ast.parse("".join(lines))]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.FunctionDef):
+                found[min([node.lineno, *(d.lineno for d in node.decorator_list)])] = node
+            for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+                inner = getattr(node, block, None)
+                pending += cast("list[ast.AST]", inner) if isinstance(inner, list) else []
+        _files[file] = (lines, found)
+    return _files[file]
 
 
 def source_of(function: FunctionType) -> Source:
-    """Parse the source text of a Python function (decorators included). Raises Diagnostic."""
+    """Return the syntax tree of a Python function. Raises Diagnostic."""
     found = _sources.get(function)
     if found is not None:
         return found
     code = function.__code__
     span = Span(code.co_filename, code.co_firstlineno, 0, code.co_firstlineno, 1)
     try:
-        lines, first_line = inspect.getsourcelines(function)
-        file = inspect.getsourcefile(function) or code.co_filename
-        # An indented function is parsed as the body of an `if`, so that columns stay as they are.
-        nested = lines[0][:1].isspace()
-        module = ast.parse("if 1:\n" + "".join(lines) if nested else "".join(lines))
-    except (OSError, SyntaxError, TypeError):
+        lines, trees = _functions_of(code.co_filename)
+    except (OSError, SyntaxError):
+        lines, trees = [], {}
+    if not lines:
         hint = "functions of the language are written in files"
-        raise Diagnostic(span, f"the source of `{function.__qualname__}` cannot be found", hint) from None
-    tree = module.body[0]
-    if isinstance(tree, ast.If):
-        tree = tree.body[0]
-        first_line, lines = first_line - 1, ["", *lines]
-    if not isinstance(tree, ast.FunctionDef):
+        raise Diagnostic(span, f"the source of `{function.__qualname__}` cannot be found", hint)
+    tree = trees.get(code.co_firstlineno)
+    if tree is None or tree.name != function.__name__:
         raise Diagnostic(span, "only a plain `def` can be a function of the language")
-    _sources[function] = Source(file, first_line, lines, tree, function.__qualname__)
+    _sources[function] = Source(code.co_filename, lines, tree, function.__qualname__)
     return _sources[function]

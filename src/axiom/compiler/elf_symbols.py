@@ -23,12 +23,21 @@ class Symbol:
     is_code: bool
 
 
-def read_symbols(data: bytes) -> Iterator[Symbol]:
-    """Yield the defined symbols of an ELF file."""
+def _sections(data: bytes) -> list[tuple[int, ...]]:
     (sections_at,) = _SECTIONS_AT.unpack_from(data, 40)
     size, count, _ = _COUNTS.unpack_from(data, 58)
     places = range(sections_at, sections_at + count * size, size)
-    sections: list[tuple[int, ...]] = [_SECTION.unpack_from(data, place) for place in places]
+    return [_SECTION.unpack_from(data, place) for place in places]
+
+
+def code_bytes(data: bytes) -> int:
+    """Return the length of all sections that hold code."""
+    return sum(section[5] for section in _sections(data) if section[2] & _EXECUTABLE)
+
+
+def read_symbols(data: bytes) -> Iterator[Symbol]:
+    """Yield the defined symbols of an ELF file."""
+    sections = _sections(data)
     for section in sections:
         if section[1] != _SYMBOL_TABLE:
             continue

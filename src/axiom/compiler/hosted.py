@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -232,26 +233,37 @@ class HostedPanic(Panic):
         return [f"In compiled code: {self.traceback()}"]
 
 
-def load_hosted(
-    functions: list[Any], target: Target = BASELINE, level: int = 3, keep: bool = True
-) -> Hosted:
+def load_hosted(functions: list[Any], target: Target = BASELINE, level: int = 3) -> Hosted:
     """Load functions, compiled for `target` and checked, into this process.
 
     What was compiled before from the same sources and constants comes from the cache. Every parameter of a
-    root needs one run-time type: wrap a generic function in a closure. `keep` False leaves the cache alone.
-    Raises CompileError.
+    root needs one run-time type: wrap a generic function in a closure. Raises CompileError.
     """
     roots: list[Function] = list(functions)
-    key = fingerprint(roots, target, level) if keep else None
+    key = fingerprint(roots, target, level)
     stored = read_object(key) if key is not None else None
     if stored is None:
-        program = build_program(roots, target)
-        check_program(program)
-        facts = [_facts(root) for root in program.roots]
-        stored = StoredObject(compile_hosted(program, level), facts)
+        stored = _compile(_checked(roots, target), level)
         if key is not None:
             stored = write_object(key, stored)
     return Hosted(roots, stored)
+
+
+def load_at_levels(functions: list[Any], levels: Sequence[int], target: Target = BASELINE) -> list[Hosted]:
+    """Load functions optimised to each of several levels, without keeping them. Raises CompileError."""
+    roots: list[Function] = list(functions)
+    program = _checked(roots, target)
+    return [Hosted(roots, _compile(program, level)) for level in levels]
+
+
+def _checked(roots: list[Function], target: Target) -> ir.Program:
+    program = build_program(roots, target)
+    check_program(program)
+    return program
+
+
+def _compile(program: ir.Program, level: int) -> StoredObject:
+    return StoredObject(compile_hosted(program, level), [_facts(root) for root in program.roots])
 
 
 def _facts(root: ir.Instance) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Functions to an object file for a machine with nothing beneath it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from axiom.compiler.llvm.checks import checks_left
 from axiom.compiler.llvm.codegen import emit_assembly, emit_object, llvm_version, optimised_text
 from axiom.compiler.llvm.emit import emit_module, emit_program
 from axiom.compiler.llvm.module import CheckSite
+from axiom.compiler.units import compile_units, split_texts
 from axiom.lang.functions import Function
 from axiom.lang.targets import BASELINE, Target
 
@@ -47,6 +49,17 @@ def compile_object(
 ) -> bytes:
     """Compile `functions` and all that they call, with blocks of assembly, into one ELF object."""
     return emit_object(compile_text(functions, assembly, target), METAL_TRIPLE, level)
+
+
+def compile_objects(
+    functions: list[Any], assembly: list[str], units: Collection[str], level: int = 3
+) -> list[bytes]:
+    """Compile as `compile_object` does, but functions of the modules `units` into objects of their own.
+
+    Objects are kept by their text: what has not changed is not compiled again.
+    """
+    program = _program(functions, BASELINE)
+    return compile_units(split_texts(program, units, METAL_TRIPLE, assembly), METAL_TRIPLE, level)
 
 
 def compile_listing(functions: list[Any], target: Target = BASELINE, level: int = 3) -> str:

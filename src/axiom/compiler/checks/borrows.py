@@ -142,9 +142,8 @@ class _Flow:
 
     def _return(self, span: Span, roots: Roots) -> None:
         if any(isinstance(root, Local) for root in roots):
-            text = (
-                f"this slice points to local storage, which ends with `{self.instance.function.__name__}`"
-            )
+            name = self.instance.function.__name__
+            text = f"this returns a slice of local storage, which ends with `{name}`"
             self._report(span, text, "take the storage as a parameter, or make it a `static_var`")
         self._add(self.summary.result, frozenset(r for r in roots if not isinstance(r, Local)))
 

@@ -5,6 +5,7 @@ run-time expression of a known type and gives literals their type.
 """
 
 import ast
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -52,8 +53,47 @@ COMPARE: dict[type[ast.cmpop], Any] = {
     ast.Gt: "gt",
     ast.GtE: "ge",
 }
-# The operands of what is calculated while compiling.
-_A, _B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())
+_python: Any = operator
+
+
+def _is_in(item: Any, values: Any) -> bool:
+    return item in values
+
+
+def _is_not_in(item: Any, values: Any) -> bool:
+    return item not in values
+
+
+# What operators do to compile-time values: what Python does.
+PYTHON: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: _python.add,
+    ast.Sub: _python.sub,
+    ast.Mult: _python.mul,
+    ast.FloorDiv: _python.floordiv,
+    ast.Mod: _python.mod,
+    ast.Div: _python.truediv,
+    ast.Pow: _python.pow,
+    ast.MatMult: _python.matmul,
+    ast.BitAnd: _python.and_,
+    ast.BitOr: _python.or_,
+    ast.BitXor: _python.xor,
+    ast.LShift: _python.lshift,
+    ast.RShift: _python.rshift,
+    ast.Eq: _python.eq,
+    ast.NotEq: _python.ne,
+    ast.Lt: _python.lt,
+    ast.LtE: _python.le,
+    ast.Gt: _python.gt,
+    ast.GtE: _python.ge,
+    ast.Is: _python.is_,
+    ast.IsNot: _python.is_not,
+    ast.In: _is_in,
+    ast.NotIn: _is_not_in,
+    ast.USub: _python.neg,
+    ast.UAdd: _python.pos,
+    ast.Invert: _python.invert,
+    ast.Not: _python.not_,
+}
 COLLECTIONS = "collections exist only while compiling; at run time there are `array(T, n)` and structs"
 TEXT_HINT = "text is made at run time only where it goes: `write_to(sink, f'...')`"
 CallHandler = Callable[["Expressions", ast.Call, Value], Value]
@@ -170,11 +210,10 @@ class Expressions:
         except Exception as error:
             self.context.fail(node, f"while compiling: {type(error).__name__}: {error}")
 
-    def _calculated(self, node: ast.AST, code: ast.expr, *values: Any) -> Any:
-        """Evaluate an operator on compile-time values `a` and `b`."""
-        made = compile(ast.fix_missing_locations(ast.Expression(code)), "<compile time>", "eval")
+    def _calculated(self, node: ast.AST, operate: Callable[..., Any], *values: Any) -> Any:
+        """Evaluate an operator on compile-time values."""
         try:
-            return eval(made, dict(zip(("a", "b"), values, strict=False)))
+            return operate(*values)
         except Exception as error:
             self.context.fail(node, f"while compiling: {type(error).__name__}: {error}")
 
@@ -264,17 +303,16 @@ class Expressions:
     def binary(
         self,
         node: ast.AST,
-        operator: type[ast.operator],
+        sign: type[ast.operator],
         left: tuple[ast.expr, Value],
         right: tuple[ast.expr, Value],
     ) -> Value:
         """Combine two lowered operands."""
-        name = BINARY.get(operator)
+        name = BINARY.get(sign)
         if isinstance(left[1], CompileTime) and isinstance(right[1], CompileTime):
-            code = ast.BinOp(_A, operator(), _B)
-            return CompileTime(self._calculated(node, code, left[1].value, right[1].value))
+            return CompileTime(self._calculated(node, PYTHON[sign], left[1].value, right[1].value))
         if name is None:
-            self.context.fail(node, *operator_refusal(operator))
+            self.context.fail(node, *operator_refusal(sign))
         first, second = self._operands(node, left, right)
         kind = first.type
         element = (
@@ -324,7 +362,7 @@ class Expressions:
         if isinstance(operand, BoundMethod):
             self.context.fail(node, f"the method `{operand.name}` is not called")
         if isinstance(operand, CompileTime):
-            return CompileTime(self._calculated(node, ast.UnaryOp(node.op, _A), operand.value))
+            return CompileTime(self._calculated(node, PYTHON[type(node.op)], operand.value))
         span, kind = self.context.span(node), operand.type
         match node.op:
             case ast.Not() if kind == BOOL:
@@ -341,24 +379,23 @@ class Expressions:
     def _compare(self, node: ast.Compare) -> Value:
         if len(node.ops) != 1:
             self.context.fail(node, "comparisons do not chain", "write `a < b and b < c`")
-        operator = COMPARE.get(type(node.ops[0]))
+        relation = COMPARE.get(type(node.ops[0]))
         left, right = self.value(node.left), self.value(node.comparators[0])
         if isinstance(left, CompileTime) and isinstance(right, CompileTime):
-            code = ast.Compare(_A, node.ops, [_B])
-            return CompileTime(self._calculated(node, code, left.value, right.value))
-        if operator is None:
+            return CompileTime(self._calculated(node, PYTHON[type(node.ops[0])], left.value, right.value))
+        if relation is None:
             self.context.fail(node, "`in` is not in the language", "compare with each value in turn")
         first, second = self._operands(node, (node.left, left), (node.comparators[0], right))
         kind = first.type
         if isinstance(kind, VecType):
-            return ir.Compare(VecType(bool, kind.lanes), self.context.span(node), operator, first, second)
+            return ir.Compare(VecType(bool, kind.lanes), self.context.span(node), relation, first, second)
         if not isinstance(kind, (ScalarType, EnumType, BoolType)):
             self.context.fail(node, f"{kind} cannot be compared", "compare its parts")
         if isinstance(kind, ScalarType) and isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             self.context.fail(
                 node, "`is` asks for identity, which numbers do not have", "write `==` or `!=`"
             )
-        return ir.Compare(BOOL, self.context.span(node), operator, first, second)
+        return ir.Compare(BOOL, self.context.span(node), relation, first, second)
 
     def _logical(self, node: ast.BoolOp) -> Value:
         is_and = isinstance(node.op, ast.And)

@@ -3,7 +3,7 @@
 from axiom.compiler import ir
 from axiom.compiler.llvm import vectors
 from axiom.compiler.llvm.arithmetic import emit_binary, emit_compare, emit_convert, emit_unary
-from axiom.compiler.llvm.function import FunctionEmitter
+from axiom.compiler.llvm.function import FunctionEmitter, declaration
 from axiom.compiler.llvm.module import Module
 from axiom.compiler.llvm.primitives import EMIT
 
@@ -48,4 +48,7 @@ def emit_program(
         module.define(symbol)
     for instance in program.instances:
         FunctionEmitter(module, instance, _operation).write()
+        for callee in instance.callees:
+            # A function of another unit; the declaration of one of this module is left out again.
+            module.declare(callee.symbol, declaration(callee))
     return module

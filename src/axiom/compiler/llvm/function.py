@@ -480,6 +480,15 @@ class FunctionEmitter:
         return place
 
 
+def declaration(callee: ir.Instance) -> str:
+    """Return how a module declares a function that another one defines."""
+    aggregate = isinstance(callee.result, (StructType, ArrayRefType))
+    types = [*(["ptr"] if aggregate else []), *(type_name(p.type) for p in callee.parameters)]
+    result = "void" if aggregate else type_name(callee.result)
+    convention = "" if callee.options.export else "fastcc "
+    return f'declare {convention}{result} @"{callee.symbol}"({", ".join(types)}) nounwind'
+
+
 def _has_break(body: list[ir.Statement]) -> bool:
     for statement in body:
         if isinstance(statement, ir.Break):

@@ -69,6 +69,11 @@ class Module:
             )
         return self._statics[id(memory)]
 
+    @property
+    def has_state(self) -> bool:
+        """True when the module refers to static storage that may change."""
+        return any(not memory.read_only for memory in self._kept)
+
     def attributes(self, target: Target, inline: str) -> str:
         """Return the attribute group of a function."""
         extra = {"always": " alwaysinline", "never": " noinline"}.get(inline, "")

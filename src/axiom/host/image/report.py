@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import axiom
-from axiom.compiler.elf_symbols import read_symbols
+from axiom.compiler.elf_symbols import code_bytes, read_symbols
 from axiom.compiler.objects import count_checks
 from axiom.compiler.stack_bound import StackBound
 from axiom.compiler.symbolise import SymboliseError, symbolise
@@ -71,7 +71,8 @@ def _unsafe_by_room() -> dict[str, int]:
 
 def _code_by_room(image: Path) -> dict[str, int]:
     """Attribute every 16 bytes of code to the room of the line that its first byte comes from."""
-    code = [s for s in read_symbols(image.read_bytes()) if s.is_code and s.size]
+    data = image.read_bytes()
+    code = [s for s in read_symbols(data) if s.is_code and s.size]
     samples = [at for s in code for at in range(s.address, s.address + s.size, SAMPLE_BYTES)]
     try:
         places = symbolise(image, samples)
@@ -84,4 +85,6 @@ def _code_by_room(image: Path) -> dict[str, int]:
         found[_room(file) if file is not None and file.is_relative_to(package) else "assembly"] += (
             SAMPLE_BYTES
         )
+    # Assembly has no functions of known length: it is what is left, padding included.
+    found["assembly"] += max(0, code_bytes(data) - SAMPLE_BYTES * len(samples))
     return dict(sorted(found.items()))

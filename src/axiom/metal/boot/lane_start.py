@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from axiom.abi.boot import BootReport, RegionKind
 from axiom.lang import fn, static_var, u32, u64, zeroed
+from axiom.metal.arch.user_wait import has_user_wait
 from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
 from axiom.metal.drivers.madt import Processors, find_processors
 from axiom.metal.kernel.clock import now_cycles
@@ -31,7 +32,7 @@ class LaneStart:
 
 def make_lane_start(lanes: Lanes, wanted: int) -> LaneStart:
     """Return the functions that bring up `wanted` lanes, or as many as there are processors."""
-    set_count, lane_loop = lanes.set_count, lanes.lane_loop
+    set_count, let_doze, lane_loop = lanes.set_count, lanes.let_doze, lanes.lane_loop
 
     @fn(phase="init")
     def find(tables: PhysicalMemory, rsdp_address: u64, memory_map: MemoryMap) -> None:
@@ -47,6 +48,8 @@ def make_lane_start(lanes: Lanes, wanted: int) -> LaneStart:
             report.n_lanes = start_cores(processors.ids(), u32(wanted), stacks)
             report.lane_start_cycles = now_cycles() - begin
         set_count(report.n_lanes)
+        if report.n_lanes > 1 and has_user_wait():
+            let_doze()
 
     @fn(export="axiom_lane")
     def enter(core: u32) -> None:

@@ -134,6 +134,7 @@ def _note_wanted(apic_ids: Slice[u32], wanted: u32, stacks: RegionRecord) -> Non
         tables = slice_at(u64, symbol_address("axiom_core_page_tables"), 1)
         function = slice_at(u64, symbol_address("axiom_core_function"), 1)
         function[0] = symbol_address("axiom_lane")
+    assert address_map.base < 1 << 32, "the page tables are not where 32-bit code can load them"
     own = own_apic_id()
     tables[0] = address_map.base
     core_start.n_woken = u32(0)

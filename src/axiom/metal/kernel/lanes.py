@@ -21,7 +21,9 @@ A lane without work polls. In a Linux process, where the processor belongs to ot
 more than YIELD_CYCLES offers it to them, and a lane goes to sleep after PARK_CYCLES: it says so in its
 mailbox and sleeps on the ticket, and `run` wakes it. That is the one place where a store must be visible
 before a later load, on both sides: hence the two full fences. `run` needs its own only when there was time
-to fall asleep since its last ticket, and looks at the clock after it has stored the new one.
+to fall asleep since its last ticket, and looks at the clock after it has stored the new one. On metal,
+where the processor can watch a cache line (`arch.user_wait`), a lane dozes after DOZE_POLLS, until the
+ticket's line is written.
 
 Each wait has a deadline: a lane that does not answer within DEADLINE_CYCLES is named in a panic.
 """
@@ -53,11 +55,14 @@ from axiom.lang import (
 from axiom.metal.arch.linux_calls import futex_wait, futex_wake, sched_yield
 from axiom.metal.arch.processor import pause, read_cycles
 from axiom.metal.arch.statistics import beat
+from axiom.metal.arch.user_wait import monitor_line, wait_for_store
 
 MAILBOX_BYTES = 128
 DEADLINE_CYCLES = 16_000_000_000
 YIELD_CYCLES = 100_000
 PARK_CYCLES = 4_000_000
+DOZE_POLLS = 2048
+DOZE_CYCLES = 10_000_000
 # Two lines, because processors fetch lines in pairs.
 _WORDS = MAILBOX_BYTES // 8
 # In lane 0's mailbox the ticket, in the others' the answer.
@@ -71,9 +76,10 @@ _GONE = tuple(f"lane {lane} has stopped" for lane in range(MAX_LANES))
 
 @struct
 class LaneState:
-    """What lane 0 tells before a ticket: how many lanes there are, and whether to return."""
+    """What lane 0 tells before a ticket: how many lanes there are, may they doze, shall they return."""
 
     n_lanes: u32
+    may_doze: bool
     stopping: bool
     last_ticket_cycles: u64
 
@@ -83,6 +89,7 @@ class Lanes:
     """The functions of one set of lanes.
 
     set_count(n_lanes): how many lanes there are, lane 0 included; before the first `run`.
+    let_doze(): idle lanes may use `arch.user_wait`, which this processor has; not when hosted.
     run(): do one operation on all lanes; lane 0 only.
     lane_loop(lane): do a lane's shares until `stop`; may start before or after the first `run`.
     stop(): make every `lane_loop` return; by lane 0, or whoever comes after it.
@@ -90,10 +97,18 @@ class Lanes:
     """
 
     set_count: Callable[[u32], None]
+    let_doze: Callable[[], None]
     run: Callable[[], None]
     lane_loop: Callable[[u32], None]
     stop: Callable[[], None]
     leave: Callable[[u32], None]
+
+
+@fn
+def cycles_since(start: u64) -> u64:
+    """Return the time since `start`, which another processor's counter may have shown."""
+    now = read_cycles()
+    return now - start if now > start else u64(0)
 
 
 @fn(inline="never")
@@ -113,7 +128,9 @@ def make_lanes(
 
     hosted: the lanes are threads of a Linux process; otherwise processors, of which lane 0 has a watchdog.
     """
-    state = static_var(LaneState(n_lanes=u32(1), stopping=False, last_ticket_cycles=u64(0)), align=64)
+    state = static_var(
+        LaneState(n_lanes=u32(1), may_doze=False, stopping=False, last_ticket_cycles=u64(0)), align=64
+    )
     mail = static_var(array(u64, MAX_LANES * _WORDS), align=MAILBOX_BYTES)
 
     @fn
@@ -146,10 +163,9 @@ def make_lanes(
         release_fence()
         volatile_store(mail.all, _TICKET, ticket)
         if hosted:
-            now = read_cycles()
-            if now - state.last_ticket_cycles > PARK_CYCLES // 2:
+            if cycles_since(state.last_ticket_cycles) > PARK_CYCLES // 2:
                 wake()
-            state.last_ticket_cycles = now
+            state.last_ticket_cycles = read_cycles()
         return ticket
 
     @fn
@@ -168,7 +184,7 @@ def make_lanes(
                     blame(lane, True)
                 if start == 0:
                     start = read_cycles()
-                waited = read_cycles() - start
+                waited = cycles_since(start)
                 if hosted and waited > YIELD_CYCLES:
                     sched_yield()
                 if waited > deadline_cycles:
@@ -197,6 +213,17 @@ def make_lanes(
         volatile_store(mail.all, asleep, u64(0))
 
     @fn
+    def let_doze() -> None:
+        state.may_doze = True
+
+    @fn
+    def doze(seen: u64) -> None:
+        """Wait for a store to the ticket's line, unless it is no longer `seen`."""
+        monitor_line(ticket_address())
+        if volatile_load(mail.all, _TICKET) == seen:
+            wait_for_store(read_cycles() + DOZE_CYCLES)
+
+    @fn
     def await_ticket(lane: u32, seen: u64) -> u64:
         polls = u32(0)
         start = u64(0)
@@ -209,11 +236,15 @@ def make_lanes(
                     polls = u32(0)
                     if start == 0:
                         start = read_cycles()
-                    waited = read_cycles() - start
+                    waited = cycles_since(start)
                     if waited > YIELD_CYCLES:
                         sched_yield()
                     if waited > PARK_CYCLES:
                         sleep(lane, seen)
+            elif polls < DOZE_POLLS:
+                polls += 1
+            elif state.may_doze:
+                doze(seen)
             ticket = volatile_load(mail.all, _TICKET)
         acquire_fence()
         return ticket
@@ -241,4 +272,4 @@ def make_lanes(
     def leave(lane: u32) -> None:
         volatile_store(mail.all, lane * _WORDS + _TICKET, u64(_FAILED))
 
-    return Lanes(set_count, run, lane_loop, stop, leave)
+    return Lanes(set_count, let_doze, run, lane_loop, stop, leave)

@@ -47,6 +47,13 @@ def parsed(text: str) -> Crash:
     return crash
 
 
+def test_a_crash_on_another_lane_says_which(image: Path) -> None:
+    text = PANIC.replace("fault 0", "lane 3\nfault 0").replace("frame 201234\nframe 205678\n", "")
+    crash = parsed(text)
+    assert crash.lane == 3
+    assert render_crash(crash, image).endswith("7 of 4: text of a panic (on lane 3)")
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_a_panic_is_found_among_other_lines(ending: str) -> None:
     crash = parsed(PANIC.replace("\n", ending))

@@ -35,6 +35,8 @@ def test_the_boot_report_comes_with_its_regions() -> None:
     report.tsc_hz = u64(2_600_000_000)
     report.giant_pages = u32(1)
     report.vector_bytes = u32(64)
+    report.n_lanes = u32(2)
+    report.lane_start_cycles = u64(500_000)
     report.stage_cycles[int(BootStage.READY)] = 77
     report.regions.count = u64(1)
     record = report.regions.records[0]
@@ -47,6 +49,7 @@ def test_the_boot_report_comes_with_its_regions() -> None:
     assert isinstance(event, BootEvent)
     assert (event.failure, event.failure_detail) == (BootFailure.NO_DRIVE, 3)
     assert (event.tsc_hz, event.giant_pages, event.vector_bytes) == (2_600_000_000, True, 64)
+    assert (event.n_lanes, event.lane_start_cycles) == (2, 500_000)
     assert event.stage_cycles[BootStage.READY] == 77
     assert event.regions == (Region(RegionKind.LINK, 3, 0x200000, 4096, 4096),)
 

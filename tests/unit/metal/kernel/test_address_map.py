@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from axiom.abi.boot import (
     GIANT_PAGE_BYTES,
     HUGE_PAGE_BYTES,
+    LANE_STACK_STRIDE,
     PAGE_BYTES,
     PERMIT_EXECUTE,
     PERMIT_READ,
     PERMIT_WRITE,
     RegionKind,
     RegionTable,
+    lane_stacks_bytes,
 )
 from axiom.lang import Panic, Slice, fn, u64, zeroed
 from axiom.metal.kernel.address_map import (
@@ -165,6 +167,18 @@ def test_regions_get_their_permissions_and_guards_stay_unmapped(target: str) -> 
         (read_write, PAGE_BYTES),
         (PERMIT_READ, HUGE_PAGE_BYTES),
     ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_lane_s_stack_is_mapped_and_its_guard_page_is_not(target: str) -> None:
+    table = zeroed(RegionTable)
+    add_region(table, RegionKind.LANE_STACKS, u64(0x3FF000), u64(lane_stacks_bytes(4)))
+    tables = empty(16)
+    run_fresh(target, map_all, tables, table)
+    mapped = {address for address, _, entry in walk(tables) if not entry & UNCACHED}
+    guards = {0x3FF000 + lane * LANE_STACK_STRIDE for lane in range(3)}
+    whole = set(range(0x3FF000, 0x3FF000 + lane_stacks_bytes(4), PAGE_BYTES))
+    assert mapped == whole - guards
 
 
 @pytest.mark.parametrize("target", TARGETS)
