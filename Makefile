@@ -10,6 +10,15 @@ demo: .venv/.runtime-ready
 
 test: check unit
 
+# Against llama.cpp when .venv-peer has it (`make .venv-peer`); MODEL=FILE.gguf for another model.
+bench: .venv/.development-ready
+	$(BIN)/axiom bench $(MODEL) --quick --peer $(if $(wildcard .venv-peer/bin/python),llama.cpp,none) $(BENCH_ARGS)
+
+# llama.cpp is compiled for this very processor, which takes some minutes.
+.venv-peer:
+	$(PYTHON) -m venv .venv-peer
+	CMAKE_ARGS="-DGGML_NATIVE=ON" .venv-peer/bin/pip install --no-binary llama-cpp-python llama-cpp-python
+
 unit: .venv/.development-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -135,6 +135,23 @@ def report(
 
 
 @app.command()
+def bench(
+    model: ModelArgument = None,
+    peer: Annotated[str, typer.Option(help="llama.cpp, or none.")] = "llama.cpp",
+    machine: MachineOption = "auto",
+    cpus: Annotated[int, typer.Option(min=1, max=64, help="Processors of both arms.")] = 1,
+    context: ContextOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds and shorter prompts.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw latencies and bandwidth as a PNG.")] = None,
+) -> None:
+    """Measure Axiom and llama.cpp in turns on the same model, and print medians and ratios."""
+    from axiom.host.cli.bench import BenchOptions, bench_model
+
+    bench_model(BenchOptions(model, peer, machine, cpus, context, quick, json, plot), errors)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this computer offers, and what to do about what is missing."""
     from axiom.host.cli.doctor import examine

@@ -48,7 +48,7 @@ def _memory(count: int) -> mmap.mmap:
     return mmap.mmap(-1, max(count, mmap.PAGESIZE))
 
 
-def _address(memory: mmap.mmap) -> int:
+def address_of_memory(memory: mmap.mmap) -> int:
     return int(np.frombuffer(memory, np.uint8).__array_interface__["data"][0])
 
 
@@ -67,12 +67,12 @@ class HostedMachine:
         self._rings, self._kv = _memory(LINK_BYTES), _memory(kv_cache_bytes(spec))
         self._activations, self._weights = _memory(activation_bytes(spec)), whole
         self._request = HostedMemory(
-            link=u64(_address(self._rings)),
-            weights=u64(_address(whole) + model.weights_offset),
+            link=u64(address_of_memory(self._rings)),
+            weights=u64(address_of_memory(whole) + model.weights_offset),
             weights_bytes=u64(model.weights_bytes),
-            kv_cache=u64(_address(self._kv)),
+            kv_cache=u64(address_of_memory(self._kv)),
             kv_cache_bytes=u64(len(self._kv)),
-            activations=u64(_address(self._activations)),
+            activations=u64(address_of_memory(self._activations)),
             activations_bytes=u64(len(self._activations)),
             tsc_hz=u64(_tsc_hz()),
         )

@@ -40,13 +40,17 @@ Stages = dict[str, float]
 
 @dataclass
 class Session:
-    """How the model is served: the machine's name, the link, the boot report and the stages so far."""
+    """How the model is served: the machine's name, the link, the boot report and the stages so far.
+
+    process_id: of the process that is the machine, if it is another than this one.
+    """
 
     machine: str
     note: str
     link: LinkClient
     boot: BootEvent
     stages_ms: Stages = field(default_factory=dict[str, float])
+    process_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _on_machine(model: PackedModel, options: SessionOptions, plan: MemoryPlan) -
                 raise _refusal(boot, model)
             stages = {"build": (built - start) * 1e3, "launch": (launched - built) * 1e3}
             note = "KVM" if machine.accelerator.name == "kvm" else f"TCG: {machine.accelerator.reason}"
-            yield Session(machine.accelerator.name, note, link, boot, stages | boot_stages_ms(boot))
+            all_stages = stages | boot_stages_ms(boot)
+            yield Session(machine.accelerator.name, note, link, boot, all_stages, machine.process.id)
             link.shut_down()
             machine.wait(5.0)
         except MachineEnded as ended:

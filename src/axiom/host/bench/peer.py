@@ -1,0 +1,141 @@
+"""The peer: llama.cpp through `llama-cpp-python`, in a process of its own."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axiom.host.errors import MachineError, UserError
+
+WORKER = Path(__file__).with_name("peer_worker.py")
+ANSWER_SECONDS = 600.0
+PEER_HINT = (
+    "make it with: python3 -m venv .venv-peer && "
+    "CMAKE_ARGS='-DGGML_NATIVE=ON' .venv-peer/bin/pip install --no-binary llama-cpp-python llama-cpp-python"
+)
+
+
+@dataclass(frozen=True)
+class PeerSetting:
+    """How llama.cpp is driven. repack: its own interleaved layouts (and AMX where it was built with it)."""
+
+    threads: int
+    flash_attention: bool = False
+    repack: bool = True
+    n_batch: int = 512
+
+    def __str__(self) -> str:
+        """Return a short description."""
+        flash = "on" if self.flash_attention else "off"
+        return f"{self.threads} threads, flash attention {flash}, repack {'on' if self.repack else 'off'}"
+
+
+def peer_interpreter() -> Path:
+    """Return the interpreter that has llama-cpp-python. Raises UserError when there is none.
+
+    AXIOM_PEER_PYTHON names it, else it is .venv-peer in the current directory or beside this interpreter's
+    environment.
+    """
+    named = os.environ.get("AXIOM_PEER_PYTHON")
+    places = [Path(named)] if named else []
+    places += [Path(".venv-peer/bin/python"), Path(sys.prefix).parent / ".venv-peer/bin/python"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError("there is no llama.cpp to compare with.", PEER_HINT)
+
+
+class Peer:
+    """A model loaded by llama.cpp. Raises MachineError when the process fails or does not answer."""
+
+    def __init__(self, interpreter: Path, model: Path, setting: PeerSetting, n_context: int) -> None:
+        self.setting = setting
+        self._process = subprocess.Popen(
+            [str(interpreter), str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            loaded = self._ask(
+                "load",
+                model=str(model),
+                threads=setting.threads,
+                flash_attention=setting.flash_attention,
+                repack=setting.repack,
+                n_batch=setting.n_batch,
+                n_context=n_context,
+            )
+        except BaseException:
+            self.close()
+            raise
+        self.load_seconds: float = loaded["load_seconds"]
+        self.n_vocab: int = loaded["n_vocab"]
+        self.system: str = loaded["system"].strip(" |")
+
+    def prefill_seconds(self, tokens: list[int]) -> float:
+        """Return how long a prompt takes until its last logits."""
+        return self._ask("prefill", tokens=tokens)
+
+    def decode_seconds(self, tokens: list[int]) -> list[float]:
+        """Return how long each of these tokens takes after what is in the context."""
+        return self._ask("decode", tokens=tokens)
+
+    def logits(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Return the logits of every position of a text, [positions, vocabulary]."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "logits"
+            self._ask("logits", tokens=tokens, path=str(path))
+            return np.fromfile(path, np.float32).reshape(len(tokens), -1)
+
+    def resident_bytes(self) -> int:
+        """Return the process's resident memory, the mapped model included."""
+        return self._ask("memory")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, command: str, **values: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(json.dumps({"command": command, **values}) + "\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise MachineError(f"llama.cpp ended when asked to {command}.") from None
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            if not selector.select(ANSWER_SECONDS):
+                raise MachineError(f"llama.cpp did not {command} within {ANSWER_SECONDS:.0f} s.")
+        line = stdout.readline()
+        if not line:
+            status = self._process.wait()
+            raise MachineError(f"llama.cpp ended with status {status} when asked to {command}.")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise MachineError(f"llama.cpp could not {command}: {reply['error']}.")
+        return reply["result"]

@@ -1,0 +1,116 @@
+"""`axiom bench`: Axiom and llama.cpp on the same model, in turns, with the evidence."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from axiom.host.bench.facts import machine_facts
+from axiom.host.bench.measure import FULL, QUICK, START_PROMPT, Comparison, Plan, compare, random_tokens
+from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
+from axiom.host.bench.report import comparison_json, plot
+from axiom.host.cli.models import open_model
+from axiom.host.cli.run import machine_name
+from axiom.host.errors import MachineError, UserError
+from axiom.host.machine.session import SessionOptions
+from axiom.host.model.pack import default_cache_dir
+from axiom.models import bundled_model_path
+
+RUN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What the command line said."""
+
+    model: str | None
+    peer: str
+    machine: str
+    cpus: int
+    context: int | None
+    quick: bool
+    json: bool
+    plot: Path | None
+
+
+def bench_model(options: BenchOptions, console: Console) -> None:
+    """Measure and print."""
+    machine = machine_name(options.machine)
+    interpreter = _peer(options.peer)
+    model = open_model(options.model, console)
+    path = Path(options.model) if options.model is not None else bundled_model_path()
+    wanted = SessionOptions(machine, options.cpus, None, options.context, default_cache_dir().parent)
+    n_context = options.context or 1024
+    tokens = random_tokens(model.shape.n_vocab, START_PROMPT, 3)
+
+    def start_axiom() -> float:
+        command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", "Once upon a time"]
+        command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(options.cpus)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+        if done.returncode:
+            raise MachineError(f"axiom run ended with status {done.returncode}: {done.stderr.strip()}")
+        return json.loads(done.stdout)["timings"]["start_to_first_token_ms"]
+
+    def start_peer(setting: PeerSetting) -> float:
+        assert interpreter is not None
+        start = time.monotonic()
+        with Peer(interpreter, path, setting, n_context) as peer:
+            peer.prefill_seconds(tokens)
+            return (time.monotonic() - start) * 1e3
+
+    before = machine_facts()
+    made = compare(
+        Plan(
+            model,
+            path,
+            wanted,
+            QUICK if options.quick else FULL,
+            interpreter,
+            start_axiom,
+            start_peer,
+            lambda text: console.print(text, markup=False),
+        )
+    )
+    report = comparison_json(made, {"model": model.name, **before})
+    if options.json:
+        print(json.dumps(report))
+    else:
+        _show(made, report["facts"])
+    if options.plot is not None:
+        plot(made, options.plot)
+
+
+def _peer(text: str) -> Path | None:
+    if text == "none":
+        return None
+    if text == "llama.cpp":
+        return peer_interpreter()
+    raise UserError(f"there is no peer {text!r}.", "choose llama.cpp or none")
+
+
+def _show(made: Comparison, facts: dict[str, object]) -> None:
+    out = Console(highlight=False, soft_wrap=True)
+    for name, value in facts.items():
+        out.print(f"{name}: {value}", markup=False)
+    if made.agreement is not None:
+        found = made.agreement
+        out.print(
+            f"outputs agree: mean divergence {found.mean_divergence:.2e} nats, largest difference of a "
+            f"logit {found.max_difference:.3f}, same likeliest token {found.top1:.0%}"
+        )
+    table = Table("metric", "axiom", "peer", "axiom / peer", "spread", "", box=None, pad_edge=False)
+    for one in made.results:
+        table.add_row(
+            one.metric,
+            "-" if one.axiom is None else f"{one.axiom:,.4g}",
+            "-" if one.peer is None else f"{one.peer:,.4g}",
+            "-" if one.ratio is None else f"{one.ratio:.2f}",
+            f"{one.spread:.1%}",
+            one.note,
+        )
+    out.print(table)

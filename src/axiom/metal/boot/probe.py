@@ -1,0 +1,67 @@
+"""What a machine's memory and cores can do, measured by lanes in a Linux process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from axiom.lang import Target, fn, i32, slice_at, static_var, struct, u8, u32, u64, unsafe, urange, zeroed
+from axiom.metal.kernel.lanes import Lanes, make_lanes
+from axiom.metal.ops.plain_read import plain_read
+
+LINE_BYTES = 256
+
+
+@struct
+class ProbeState:
+    """Memory to read, and what came of it; without memory the lanes only meet."""
+
+    address: u64
+    bytes: u64
+    sum: i32
+
+
+@dataclass(frozen=True)
+class Probe:
+    """read(address, bytes): let every lane read its part once. meet(count): let them meet so often."""
+
+    read: Callable[[u64, u64], i32]
+    meet: Callable[[u64], None]
+    lanes: Lanes
+
+
+def make_probe(target: Target) -> Probe:
+    """Return the functions of a probe, to be loaded together with its lanes."""
+    state = static_var(zeroed(ProbeState))
+
+    @fn(target=target, inline="never")
+    def read_part(lane: u32, n_lanes: u32) -> i32:
+        blocks = state.bytes // LINE_BYTES
+        first = blocks * u64(lane) // u64(n_lanes)
+        last = blocks * (u64(lane) + 1) // u64(n_lanes)
+        # SAFETY: the host maps this range and keeps it during the call.
+        with unsafe:
+            part = slice_at(u8, state.address + first * LINE_BYTES, (last - first) * LINE_BYTES)
+        return plain_read(part)
+
+    @fn
+    def share(lane: u32, n_lanes: u32) -> None:
+        if state.bytes > 0:
+            found = read_part(lane, n_lanes)
+            if lane == 0:
+                state.sum = found
+
+    lanes = make_lanes(share, hosted=True)
+
+    @fn
+    def read(address: u64, count: u64) -> i32:
+        state.address = address
+        state.bytes = count
+        lanes.run()
+        return state.sum
+
+    @fn
+    def meet(count: u64) -> None:
+        state.bytes = u64(0)
+        for _ in urange(count):
+            lanes.run()
+
+    return Probe(read, meet, lanes)
