@@ -81,11 +81,15 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     memory: Annotated[str | None, typer.Option(help="Memory of the machine, such as 512M or 4G.")] = None,
     context: ContextOption = None,
+    cpus: Annotated[int, typer.Option(min=1, max=64, help="Processors of the machine.")] = 1,
+    bandwidth: Annotated[
+        float | None, typer.Option(help="Memory bandwidth in GB/s to reckon with; measured when left out.")
+    ] = None,
 ) -> None:
     """Show the memory plan of a model: every region, and what a token costs. Nothing boots."""
     from axiom.host.cli.plan import show_plan
 
-    show_plan(model, json, memory, context, errors)
+    show_plan(model, json, memory, context, cpus, bandwidth, errors)
 
 
 @app.command()

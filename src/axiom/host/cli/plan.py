@@ -5,20 +5,33 @@ import json
 from rich.console import Console
 from rich.table import Table
 
+from axiom.host.bench.floor import token_floor
 from axiom.host.cli.models import open_model, parse_size
 from axiom.host.image.build import build_image
 from axiom.host.image.plan import available_bytes, check_memory, least_memory, place_regions
+from axiom.host.machine.probes import MachineProbe
 from axiom.host.machine.session import plan_for
 from axiom.host.model.pack import default_cache_dir
 
+PROBE_BYTES = 256 << 20
+
 
 def show_plan(
-    argument: str | None, as_json: bool, memory: str | None, context: int | None, console: Console
+    argument: str | None,
+    as_json: bool,
+    memory: str | None,
+    context: int | None,
+    cpus: int,
+    bandwidth_gb_s: float | None,
+    console: Console,
 ) -> None:
-    """Print the regions of a model's machine, its memory, and the bytes read per token."""
+    """Print the regions of a model's machine, its memory, and what each kind of operation costs.
+
+    bandwidth_gb_s: what the floor of an operation is computed from; None measures it.
+    """
     wanted = parse_size(memory)
     model = open_model(argument, console)
-    plan = plan_for(model, context)
+    plan = plan_for(model, context, cpus)
     image = build_image(plan.config, default_cache_dir().parent)
     memory_bytes = wanted or least_memory(plan, image.end)
     check_memory(plan, image.end, memory_bytes)
@@ -34,6 +47,10 @@ def show_plan(
         "multiply_adds_per_token": plan.multiply_adds_per_token,
         "regions": [{"name": r.kind.name.lower(), "address": r.address, "bytes": r.bytes} for r in placed],
     }
+    if bandwidth_gb_s is None:
+        bandwidth_gb_s = _measured(cpus)
+    floor = token_floor(plan.operations, bandwidth_gb_s, spec.n_context)
+    facts |= {"bandwidth_gb_s": bandwidth_gb_s, "floor": [vars(one) for one in floor]}
     if as_json:
         print(json.dumps(facts))
         return
@@ -52,3 +69,22 @@ def show_plan(
     out.print(
         f"machine of {memory_bytes >> 20} MiB: {fits} in the {available_bytes() >> 20} MiB available now"
     )
+    costs = Table("operation", "times", "bytes", "multiply-adds", "floor", box=None, pad_edge=False)
+    for one in floor:
+        costs.add_row(
+            one.name,
+            str(one.count),
+            f"{one.bytes_read:,}",
+            f"{one.multiply_adds:,}",
+            f"{one.floor_us:,.1f} us",
+        )
+    out.print(costs)
+    out.print(
+        f"one token reads all of that: at {bandwidth_gb_s:.1f} GB/s no faster than "
+        f"{1e6 / sum(one.floor_us for one in floor):,.1f} tokens/s with a full context"
+    )
+
+
+def _measured(cpus: int) -> float:
+    with MachineProbe(cpus, PROBE_BYTES) as probe:
+        return max(probe.read_gb_s() for _ in range(3))
