@@ -8,7 +8,7 @@ RBP = REGISTER_NAMES.index("rbp")
 
 @struct
 class ExceptionFrame:
-    """What the processor pushed, CR2, the processor's number, and the general registers in the order of REGISTER_NAMES."""
+    """What the processor pushed, CR2, the core's number, and the registers as in REGISTER_NAMES."""
 
     vector: u64
     error_code: u64
