@@ -16,10 +16,15 @@ from axiom.host.machine.frames import Frame, FrameReader, encode_frame
 from axiom.host.machine.requests import StartRequest, cancel_payload
 
 SEND_SECONDS = 5.0
-# Polling a ring costs a processor; it is worth that for the first moments after the last frame.
+# Polling a ring costs a processor, which a machine with as many lanes as processors wants for itself: every
+# look of ours stops one lane, and all others wait for it. So: busily for the first moments; then asleep for
+# most of the time that the last event took; then more and more seldom, up to a small part of the wait.
 _BUSY_SECONDS = 0.0002
 _SHORTEST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.001
+_SURE_PART = 0.85
+_LATE_PART = 1 / 64
+_LONGEST_SLEEP = 0.25
 
 
 class LinkClient:
@@ -35,6 +40,7 @@ class LinkClient:
         self._frames: deque[Frame] = deque()
         self._next_sent = 0
         self._next_received = 0
+        self._usual_seconds = 0.0
 
     def wait_ready(self, seconds: float) -> BootEvent:
         """Wait until the kernel listens and has reported how it booted.
@@ -70,9 +76,10 @@ class LinkClient:
 
     def next_event(self, seconds: float) -> Event:
         """Return the next event. Raises MachineError when there is none within `seconds`."""
-        self._wait(
-            self._has_frame, time.monotonic() + seconds, f"the kernel said nothing for {seconds:g} s"
-        )
+        started = time.monotonic()
+        complaint = f"the kernel said nothing for {seconds:g} s"
+        self._wait(self._has_frame, started + seconds, complaint, self._usual_seconds * _SURE_PART)
+        self._usual_seconds = time.monotonic() - started
         return parse_event(self._frames.popleft())
 
     def poll_event(self) -> Event | None:
@@ -108,8 +115,13 @@ class LinkClient:
                 raise MachineError("a frame from the kernel was damaged on the link")
         return bool(self._frames)
 
-    def _wait(self, happened: Callable[[], bool], deadline: float, complaint: str) -> None:
-        """Poll until something happens, less and less often, up to the deadline or the machine's end."""
+    def _wait(
+        self, happened: Callable[[], bool], deadline: float, complaint: str, not_before: float = 0.0
+    ) -> None:
+        """Poll until something happens, less and less often, up to the deadline or the machine's end.
+
+        not_before: in how many seconds it may be expected at the earliest.
+        """
         started = time.monotonic()
         pause = 0.0
         while not happened():
@@ -125,5 +137,10 @@ class LinkClient:
                 if happened():
                     return
                 raise
-            pause = min(_LONGEST_PAUSE, pause * 2 or _SHORTEST_PAUSE)
+            waited = now - started
+            if waited < not_before <= _LONGEST_SLEEP:
+                self._carrier.pause(min(not_before - waited, deadline - now))
+                continue
+            longest = max(_LONGEST_PAUSE, waited * _LATE_PART)
+            pause = min(longest, pause * 2 or _SHORTEST_PAUSE)
             self._carrier.pause(min(pause, deadline - now))
