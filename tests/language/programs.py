@@ -54,12 +54,12 @@ def write_programs(folder: Path, programs: list[Program]) -> None:
         (folder / f"{name}.txt").write_text(("=" * 20 + "\n").join(entries))
 
 
-def execute(source: str, folder: Path) -> dict[str, Any]:
-    """Run a program as a module under CPython and return what it defines."""
+def execute(source: str, folder: Path, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a program as a module under CPython, with some names known to it, and return what it defines."""
     path = folder / f"program{next(_numbers)}.py"
     path.write_text(source)
     scope: dict[str, Any] = {name: getattr(axiom.lang, name) for name in axiom.lang.__all__}
-    scope |= {"IntEnum": enum.IntEnum, "__name__": "program", "__file__": str(path)}
+    scope |= {"IntEnum": enum.IntEnum, "__name__": "program", "__file__": str(path)} | (known or {})
     exec(compile(source, str(path), "exec"), scope)
     return scope
 

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from axiom.abi.exit_code import ExitCode as ExitCode
 from axiom.lang import Array, array, struct, u32, u64
 
 MAX_REGIONS = 20
@@ -21,6 +22,8 @@ class RegionKind(IntEnum):
     """What a region of physical memory is for, in the order in which they lie.
 
     LANE_STACKS lies before PAGE_TABLES: for each lane but the first a guard page and a stack above it.
+    MODEL_HEADER lies before WEIGHTS where the machine's maker has mapped the packed model into memory: the
+    file up to its weights.
     """
 
     RING0_CODE = 0
@@ -40,6 +43,7 @@ class RegionKind(IntEnum):
     KV_CACHE = 14
     WEIGHTS = 15
     LANE_STACKS = 16
+    MODEL_HEADER = 17
 
 
 class BootStage(IntEnum):
@@ -53,14 +57,6 @@ class BootStage(IntEnum):
     MODEL_LOADED = 5
     SEALED = 6
     READY = 7
-
-
-class ExitCode(IntEnum):
-    """What the kernel writes to the exit device; QEMU's own status is twice this plus one."""
-
-    OK = 8
-    CRASH = 9
-    REFUSED = 10
 
 
 class BootFailure(IntEnum):
@@ -111,7 +107,9 @@ class RegionTable:
 class BootReport:
     """Sent once, when the kernel is ready or has refused to start.
 
-    n_lanes: how many processors work. lane_start_cycles: how long the others took to start.
+    n_lanes: how many processors work. lane_start_cycles: how long the others took to start. mapped: 1
+    when the model was in memory already; then checked_bytes of its weights have been compared with
+    their digests so far. drive_opcode, drive_status: the NVMe command that failed, and its status field.
     """
 
     failure: BootFailure
@@ -122,8 +120,11 @@ class BootReport:
     vector_bytes: u32
     giant_pages: u32
     n_lanes: u32
-    reserved: u32
+    mapped: u32
     lane_start_cycles: u64
+    checked_bytes: u64
+    drive_opcode: u32
+    drive_status: u32
     stage_cycles: Array[u64] = array(u64, 8)
     regions: RegionTable
 

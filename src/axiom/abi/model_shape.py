@@ -60,8 +60,8 @@ class ModelShape:
 class TensorSpec:
     """A tensor in the weights region of a packed model.
 
-    kind: "f32_vector", "f64_vector" or "matrix"; layout: "q8_0x16", "q4_0x16", "f16x16", "f32x16", or ""
-    for vectors. `offset` counts bytes from the start of the weights region.
+    kind: "f32_vector", "f64_vector" or "matrix"; layout: a matrix's, such as "q8_0x16", or "" for
+    vectors. `offset` counts bytes from the start of the weights region.
     """
 
     name: str

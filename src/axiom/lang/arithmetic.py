@@ -2,10 +2,9 @@
 
 import math
 from fractions import Fraction
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-import numpy as np
-
+from axiom.lang.later import Later
 from axiom.lang.primitive import primitive
 from axiom.lang.scalars import FloatT, Integer, IntegerT, Scalar, ScalarT, f32, u64
 from axiom.lang.vectors import Lanes, Vec, dtype_of
@@ -13,6 +12,10 @@ from axiom.lang.vectors import Lanes, Vec, dtype_of
 T = TypeVar("T")
 U = TypeVar("U")
 ScalarU = TypeVar("ScalarU", bound=Scalar)
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 
 @primitive

@@ -6,11 +6,9 @@ own (nothing is contracted or reassociated). The oracle keeps the lanes in a Num
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from axiom.lang.later import Later
 from axiom.lang.layout import size_of
 from axiom.lang.memory import Index, Slice
 from axiom.lang.panic import Panic, PanicReason
@@ -19,10 +17,16 @@ from axiom.lang.scalars import Float, Scalar, u8
 
 T = TypeVar("T")
 U = TypeVar("U")
-Lanes = NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Lanes = NDArray[Any]
+else:
+    np, Lanes = Later("numpy"), Any
 
 
-def dtype_of(element: Any) -> np.dtype[Any]:
+def dtype_of(element: Any) -> "np.dtype[Any]":
     """Return the NumPy type of a scalar type's lanes."""
     if element is bool:
         return np.dtype(np.bool_)

@@ -4,6 +4,7 @@ Files of this package are named relative to `SOURCE_ROOT`, so that objects do no
 package lies; tools map that prefix back to the package's folder.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ SOURCE_ROOT = "/axiom-src"
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 
+@functools.cache
+def file_parts(path: str) -> tuple[str, str]:
+    """Return the directory and the name by which DWARF knows a file."""
+    where = Path(path)
+    if where.is_relative_to(PACKAGE_PARENT):
+        return SOURCE_ROOT, str(where.relative_to(PACKAGE_PARENT))
+    return str(where.parent), where.name
+
+
 class DebugInfo:
     """Collects the metadata nodes of one module."""
 
@@ -46,17 +56,8 @@ class DebugInfo:
             self._cache[key] = self._add(text)
         return self._cache[key]
 
-    def file_name(self, path: str) -> str:
-        """Return how DWARF names a file, without its directory."""
-        where = Path(path)
-        inside = where.is_relative_to(PACKAGE_PARENT)
-        return str(where.relative_to(PACKAGE_PARENT)) if inside else where.name
-
     def _file(self, path: str) -> int:
-        where = Path(path)
-        name = quoted(self.file_name(path).encode())
-        inside = where.is_relative_to(PACKAGE_PARENT)
-        directory = SOURCE_ROOT if inside else quoted(str(where.parent).encode())
+        directory, name = (quoted(part.encode()) for part in file_parts(path))
         return self._cached(("file", path), f'!DIFile(filename: "{name}", directory: "{directory}")')
 
     def function(self, instance: ir.Instance) -> int:
@@ -71,10 +72,11 @@ class DebugInfo:
 
     def location(self, span: Span, function: int) -> int:
         """Return the node of a place in a function."""
-        return self._cached(
-            ("at", span.line, span.column, function),
-            f"!DILocation(line: {span.line}, column: {span.column + 1}, scope: !{function})",
-        )
+        key = ("at", span.line, span.column, function)
+        if key not in self._cache:
+            text = f"!DILocation(line: {span.line}, column: {span.column + 1}, scope: !{function})"
+            self._cache[key] = self._add(text)
+        return self._cache[key]
 
     def variable(self, name: str, kind: Type, argument: int, span: Span, function: int) -> int:
         """Return the node of a local variable; `argument` counts from 1, 0 for other locals."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from axiom.compiler import ir
+from axiom.compiler.llvm.debug import file_parts
 from axiom.compiler.llvm.module import PANIC, Module
 from axiom.compiler.llvm.names import PAIR, constant, memory_name, type_name
 from axiom.compiler.types import VOID, ArrayRefType, ScalarType, StructType, Type
@@ -95,7 +96,7 @@ class FunctionEmitter:
         if self._ended or condition == "true":
             return
         span = self._span
-        self.module.checks.add((reason, self.module.debug.file_name(span.file), span.line, span.column + 1))
+        self.module.checks.add((reason, file_parts(span.file)[1], span.line, span.column + 1))
         good, bad = self.label(), self.label()
         self.branch_if(condition, good, bad)
         self._cold.append(f"{bad}:")

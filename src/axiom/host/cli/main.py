@@ -6,12 +6,14 @@ status 2 is the user's to mend, 3 the machine's, 70 a crash of the kernel.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from axiom.host.errors import AxiomError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="axiom",
@@ -21,15 +23,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ModelArgument = Annotated[
     str | None, typer.Argument(metavar="[MODEL.gguf]", help="A GGUF file; the bundled model when left out.")
 ]
 MachineOption = Annotated[str, typer.Option(help="auto, kvm, tcg or hosted.")]
+LoadOption = Annotated[
+    str, typer.Option(help="map the model into the machine's memory, have it read from nvme, or auto.")
+]
+CpusOption = Annotated[int | None, typer.Option(help="Processors of the machine; all when left out.")]
 ContextOption = Annotated[
     int | None, typer.Option(help="Positions that the KV cache holds; up to 4096 by default.")
 ]
+
+
+def error_console() -> "Console":
+    """Return the terminal, or what stands for it, as far as errors and progress go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -49,9 +61,13 @@ def run(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     machine: MachineOption = "auto",
-    cpus: Annotated[int, typer.Option(help="Processors of the machine.")] = 1,
+    cpus: CpusOption = None,
     memory: Annotated[str | None, typer.Option(help="Memory of the machine, such as 512M or 4G.")] = None,
     context: ContextOption = None,
+    load: LoadOption = "auto",
+    link: Annotated[
+        str, typer.Option(help="Talk to the kernel over a ring in shared memory, over its uart, or auto.")
+    ] = "auto",
 ) -> None:
     """Boot the kernel with a model and stream what it generates."""
     from axiom.host.cli.run import RunOptions, run_model
@@ -71,8 +87,10 @@ def run(
         cpus,
         memory,
         context,
+        load,
+        link,
     )
-    run_model(options, errors)
+    run_model(options)
 
 
 @app.command()
@@ -81,15 +99,16 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     memory: Annotated[str | None, typer.Option(help="Memory of the machine, such as 512M or 4G.")] = None,
     context: ContextOption = None,
-    cpus: Annotated[int, typer.Option(min=1, max=64, help="Processors of the machine.")] = 1,
+    cpus: CpusOption = None,
+    load: LoadOption = "auto",
     bandwidth: Annotated[
         float | None, typer.Option(help="Memory bandwidth in GB/s to reckon with; measured when left out.")
     ] = None,
 ) -> None:
     """Show the memory plan of a model: every region, and what a token costs. Nothing boots."""
-    from axiom.host.cli.plan import show_plan
+    from axiom.host.cli.plan import PlanOptions, show_plan
 
-    show_plan(model, json, memory, context, cpus, bandwidth, errors)
+    show_plan(PlanOptions(model, json, memory, context, cpus, load, bandwidth), error_console())
 
 
 @app.command()
@@ -105,7 +124,7 @@ def trace(
     """Show where the time of a request goes, operation by operation, and write it for Perfetto."""
     from axiom.host.cli.trace import TraceOptions, trace_model
 
-    trace_model(TraceOptions(model, prompt, count, machine, cpus, context, output), errors)
+    trace_model(TraceOptions(model, prompt, count, machine, cpus, context, output), error_console())
 
 
 @app.command(name="compile")
@@ -135,7 +154,7 @@ def report(
     """Show what the kernel is made of: code by room, stack bounds, unsafe blocks, checks."""
     from axiom.host.cli.report import show_report
 
-    show_report(model, json, context, errors)
+    show_report(model, json, context, error_console())
 
 
 @app.command()
@@ -152,7 +171,7 @@ def bench(
     """Measure Axiom and llama.cpp in turns on the same model, and print medians and ratios."""
     from axiom.host.cli.bench import BenchOptions, bench_model
 
-    bench_model(BenchOptions(model, peer, machine, cpus, context, quick, json, plot), errors)
+    bench_model(BenchOptions(model, peer, machine, cpus, context, quick, json, plot), error_console())
 
 
 @app.command()
@@ -169,9 +188,10 @@ def main() -> None:
         app()
     except AxiomError as error:
         whole = error.exit_status == 70 or "\n" in error.message
-        errors.print(error.message if whole else f"axiom: {error.message}", markup=False)
+        console = error_console()
+        console.print(error.message if whole else f"axiom: {error.message}", markup=False)
         if error.hint:
-            errors.print(f"hint: {error.hint}", markup=False)
+            console.print(f"hint: {error.hint}", markup=False)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,19 +1,23 @@
 """What several commands share: sizes, the model argument, and progress on long work."""
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from axiom.host.errors import UserError
-from axiom.host.model.pack import packed_model
-from axiom.host.model.packed_file import PackedModel
 from axiom.models import bundled_model_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from axiom.host.model.packed_file import PackedModel
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MACHINE_STEP_BYTES = 2 << 20
+MAX_PROCESSORS = 64
 
 
 def parse_size(text: str | None) -> int | None:
@@ -29,8 +33,10 @@ def parse_size(text: str | None) -> int | None:
 
 
 @contextmanager
-def progress_bar(console: Console) -> Generator[Callable[[str, int, int], None]]:
+def progress_bar(console: "Console") -> Generator[Callable[[str, int, int], None]]:
     """Show a bar on stderr while something takes long; nothing where stderr is no terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
@@ -43,8 +49,29 @@ def progress_bar(console: Console) -> Generator[Callable[[str, int, int], None]]
         yield update
 
 
-def open_model(argument: str | None, console: Console) -> PackedModel:
+def model_path(argument: str | None) -> Path:
+    """Return the GGUF file that was asked for."""
+    return Path(argument) if argument is not None else bundled_model_path()
+
+
+def processors(wanted: int | None) -> tuple[int, str]:
+    """Return how many processors to use and, where that is not what was asked for, a note that says so.
+
+    A processor of the machine for which this computer has none makes all others wait for it.
+    """
+    available = len(os.sched_getaffinity(0))
+    if wanted is None:
+        return available, ""
+    if not 1 <= wanted <= MAX_PROCESSORS:
+        raise UserError(f"--cpus {wanted} is not within 1 and {MAX_PROCESSORS}.")
+    if wanted > available:
+        return available, f"{available} processors, as this computer offers no {wanted}"
+    return wanted, ""
+
+
+def open_model(argument: str | None, console: "Console") -> "PackedModel":
     """Return the packed form of the model that was asked for, packing it first when needed."""
-    path = Path(argument) if argument is not None else bundled_model_path()
+    from axiom.host.model.pack import packed_model
+
     with progress_bar(console) as update:
-        return packed_model(path, progress=update)
+        return packed_model(model_path(argument), progress=update)

@@ -1,41 +1,52 @@
 """`axiom plan`: what a model needs, before anything boots."""
 
 import json
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
 from axiom.host.bench.floor import token_floor
-from axiom.host.cli.models import open_model, parse_size
+from axiom.host.cli.models import open_model, parse_size, processors
+from axiom.host.cli.run import load_name
 from axiom.host.image.build import build_image
-from axiom.host.image.plan import available_bytes, check_memory, least_memory, place_regions
+from axiom.host.machine.guest_memory import available_bytes
+from axiom.host.machine.options import SessionOptions
+from axiom.host.machine.prepare import place_session, session_plan
 from axiom.host.machine.probes import MachineProbe
-from axiom.host.machine.session import plan_for
-from axiom.host.model.pack import default_cache_dir
+from axiom.host.model.packed_cache import default_cache_dir
 
 PROBE_BYTES = 256 << 20
 
 
-def show_plan(
-    argument: str | None,
-    as_json: bool,
-    memory: str | None,
-    context: int | None,
-    cpus: int,
-    bandwidth_gb_s: float | None,
-    console: Console,
-) -> None:
-    """Print the regions of a model's machine, its memory, and what each kind of operation costs.
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the command line said; bandwidth_gb_s None: measure it."""
 
-    bandwidth_gb_s: what the floor of an operation is computed from; None measures it.
-    """
-    wanted = parse_size(memory)
-    model = open_model(argument, console)
-    plan = plan_for(model, context, cpus)
-    image = build_image(plan.config, default_cache_dir().parent)
-    memory_bytes = wanted or least_memory(plan, image.end)
-    check_memory(plan, image.end, memory_bytes)
-    placed = place_regions(plan.config.regions, image.end, memory_bytes) or ()
+    model: str | None
+    json: bool
+    memory: str | None
+    context: int | None
+    cpus: int | None
+    load: str
+    bandwidth_gb_s: float | None
+
+
+def show_plan(wanted: PlanOptions, console: Console) -> None:
+    """Print the regions of a model's machine, its memory, and what each kind of operation costs."""
+    cpus, _ = processors(wanted.cpus)
+    bandwidth_gb_s = wanted.bandwidth_gb_s
+    options = SessionOptions(
+        cpus=cpus,
+        memory_bytes=parse_size(wanted.memory),
+        n_context=wanted.context,
+        cache=default_cache_dir().parent,
+        load=load_name(wanted.load),
+    )
+    model = open_model(wanted.model, console)
+    plan = session_plan(model, options)
+    image = build_image(plan.config, options.cache)
+    memory_bytes, _, placed = place_session(model, options, plan, image)
     spec = plan.config.engine
     facts = {
         "model": model.name,
@@ -51,7 +62,7 @@ def show_plan(
         bandwidth_gb_s = _measured(cpus)
     floor = token_floor(plan.operations, bandwidth_gb_s, spec.n_context)
     facts |= {"bandwidth_gb_s": bandwidth_gb_s, "floor": [vars(one) for one in floor]}
-    if as_json:
+    if wanted.json:
         print(json.dumps(facts))
         return
     table = Table("region", "address", "bytes", box=None, pad_edge=False)

@@ -5,7 +5,6 @@ machine will have, so that what is predicted is what the kernel will report.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from axiom.abi.boot import (
     HUGE_PAGE_BYTES,
@@ -18,6 +17,7 @@ from axiom.abi.boot import (
 from axiom.abi.link import LINK_BYTES
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.host.errors import UserError
+from axiom.host.machine.guest_memory import available_bytes as available_bytes
 from axiom.lang import array, u32, u64, zeroed
 from axiom.metal.boot.config import KernelConfig, PlannedRegion
 from axiom.metal.drivers.nvme_registers import DEVICE_QUEUE_BYTES
@@ -32,13 +32,13 @@ from axiom.metal.kernel.frames import USABLE, CarveStatus, MemoryMap, carve
 STACK_BYTES = 256 << 10
 DIGEST_CHUNK_BYTES = 2 << 20
 DEFAULT_CONTEXT = 4096
-N_DEVICE_RANGES = 4
+N_DEVICE_RANGES = 5
 IMAGE_BLOCKS = 16
 LOW_LIMIT_BYTES = 0xB000_0000
 LOW_BYTES_WHEN_SPLIT = 0x8000_0000
 HIGH_ADDRESS = 1 << 32
 FIRST_USABLE = 1 << 20
-MARGIN_BYTES = 8 << 20
+SMALLEST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -146,44 +146,66 @@ def expected_memory_map(memory_bytes: int) -> MemoryMap:
     return made
 
 
+@dataclass(frozen=True)
+class MappedFile:
+    """A packed model that lies in guest memory of its own: where it begins, and its weights in it."""
+
+    address: int
+    bytes: int
+    weights_offset: int
+
+    def command_line(self) -> str:
+        """Return what tells the kernel (see metal.kernel.boot_options)."""
+        return f"model={self.address:x},{self.bytes:x},{self.weights_offset:x}"
+
+
 def place_regions(
-    regions: tuple[PlannedRegion, ...], image_end: int, memory_bytes: int
+    regions: tuple[PlannedRegion, ...], image_end: int, memory_bytes: int, mapped: MappedFile | None = None
 ) -> tuple[PlacedRegion, ...] | None:
     """Return where the kernel will put the regions; None when they do not fit."""
-    requests = array(RegionRequest, len(regions))
-    for i, planned in enumerate(regions):
+    carved = [r for r in regions if mapped is None or r.kind != RegionKind.WEIGHTS]
+    requests = array(RegionRequest, len(carved))
+    for i, planned in enumerate(carved):
         request = requests[i]
         request.kind, request.align, request.bytes = planned.kind, u64(planned.align), u64(planned.bytes)
     found = zeroed(RegionTable)
     if carve(expected_memory_map(memory_bytes), u64(image_end), requests.all, found) != CarveStatus.OK:
         return None
     records = [found.records[i] for i in range(int(found.count))]
-    return tuple(PlacedRegion(RegionKind(r.kind), int(r.address), int(r.bytes)) for r in records)
+    placed = [PlacedRegion(RegionKind(r.kind), int(r.address), int(r.bytes)) for r in records]
+    if mapped is not None:
+        weights = next(r for r in regions if r.kind == RegionKind.WEIGHTS)
+        start = mapped.address + mapped.weights_offset
+        placed.append(PlacedRegion(RegionKind.MODEL_HEADER, mapped.address, mapped.weights_offset))
+        placed.append(PlacedRegion(RegionKind.WEIGHTS, start, weights.bytes))
+    return tuple(placed)
 
 
-def least_memory(plan: MemoryPlan, image_end: int) -> int:
+def least_memory(plan: MemoryPlan, image_end: int, mapped: MappedFile | None = None) -> int:
     """Return the memory of the smallest machine that holds the plan, a multiple of 2 MiB."""
-    needed = _pages(image_end + plan.planned_bytes + MARGIN_BYTES, HUGE_PAGE_BYTES)
-    for extra in range(0, LOW_LIMIT_BYTES, HUGE_PAGE_BYTES):
-        if place_regions(plan.config.regions, image_end, needed + extra) is not None:
-            return needed + extra + MARGIN_BYTES
-    raise UserError(f"no machine of this kind holds {plan.planned_bytes >> 20} MiB of regions.")
+    regions = plan.config.regions
+    low = place_regions(regions, image_end, LOW_LIMIT_BYTES - HUGE_PAGE_BYTES, mapped)
+    if low is not None:
+        return max(SMALLEST_BYTES, _pages(_end_of_carved(low, mapped), HUGE_PAGE_BYTES))
+    split = place_regions(regions, image_end, LOW_LIMIT_BYTES + 2 * plan.planned_bytes, mapped)
+    assert split is not None, "a machine with room for everything twice has no room"
+    above = _end_of_carved(split, mapped) - HIGH_ADDRESS
+    return max(LOW_LIMIT_BYTES, LOW_BYTES_WHEN_SPLIT + _pages(above, HUGE_PAGE_BYTES))
 
 
-def check_memory(plan: MemoryPlan, image_end: int, memory_bytes: int) -> None:
+def _end_of_carved(placed: tuple[PlacedRegion, ...], mapped: MappedFile | None) -> int:
+    ours = placed if mapped is None else placed[:-2]
+    return ours[-1].address + ours[-1].bytes
+
+
+def check_memory(
+    plan: MemoryPlan, image_end: int, memory_bytes: int, mapped: MappedFile | None = None
+) -> None:
     """Raise UserError saying how many bytes are missing when a machine is too small for the plan."""
-    if place_regions(plan.config.regions, image_end, memory_bytes) is None:
-        needed = least_memory(plan, image_end)
+    if place_regions(plan.config.regions, image_end, memory_bytes, mapped) is None:
+        needed = least_memory(plan, image_end, mapped)
         raise UserError(
             f"the model needs a machine of {needed >> 20} MiB, and this one has {memory_bytes >> 20} MiB: "
             f"{needed - memory_bytes} bytes are missing.",
             "give more with --memory, or a shorter --context",
         )
-
-
-def available_bytes() -> int:
-    """Return how much memory Linux could give to a machine now."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    return 0

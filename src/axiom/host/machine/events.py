@@ -6,9 +6,7 @@ Times are cycles of the kernel's time-stamp counter; `BootEvent.tsc_hz` says how
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from axiom.abi.boot import BootFailure, BootReport, BootStage, Counters, RegionKind
 from axiom.abi.link import (
@@ -25,6 +23,13 @@ from axiom.host.errors import MachineError
 from axiom.host.machine.frames import Frame
 from axiom.host.machine.wire import Record
 from axiom.lang import Panic, size_of, view_of
+from axiom.lang.later import Later
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class BootEvent:
     regions: tuple[Region, ...]
     n_lanes: int = 1
     lane_start_cycles: int = 0
+    mapped: bool = False
+    checked_bytes: int = 0
+    drive_opcode: int = 0
+    drive_status: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class LogitsEvent:
     sequence_id: int
     index: int
     first: int
-    logits: NDArray[np.float32]
+    logits: "NDArray[np.float32]"
     of_prompt: bool = False
 
 
@@ -117,7 +126,7 @@ class TraceEvent:
 
     lane: int
     n_lost: int
-    records: NDArray[np.void]
+    records: "NDArray[np.void]"
 
 
 Event = BootEvent | TokenEvent | LogitsEvent | DoneEvent | CountersEvent | ErrorEvent | TraceEvent
@@ -129,16 +138,14 @@ _DONE = Record(DoneMessage)
 _ERROR = Record(ErrorMessage)
 _COUNTERS = Record(Counters)
 _TRACE = Record(TraceMessage)
-TRACE_DTYPE = np.dtype(
-    [
-        ("operation", "<u4"),
-        ("position", "<u4"),
-        ("n_tokens", "<u4"),
-        ("piece", "<u4"),
-        ("begin_cycles", "<u8"),
-        ("end_cycles", "<u8"),
-    ]
-)
+TRACE_DTYPE = [
+    ("operation", "<u4"),
+    ("position", "<u4"),
+    ("n_tokens", "<u4"),
+    ("piece", "<u4"),
+    ("begin_cycles", "<u8"),
+    ("end_cycles", "<u8"),
+]
 
 
 def _boot(payload: bytes) -> Event:
@@ -167,6 +174,10 @@ def _boot(payload: bytes) -> Event:
         ),
         n_lanes=int(report.n_lanes),
         lane_start_cycles=int(report.lane_start_cycles),
+        mapped=report.mapped != 0,
+        checked_bytes=int(report.checked_bytes),
+        drive_opcode=int(report.drive_opcode),
+        drive_status=int(report.drive_status),
     )
 
 
@@ -201,7 +212,7 @@ def _counters(payload: bytes) -> Event:
 
 def _trace(payload: bytes) -> Event:
     fields = _TRACE.unpack(payload)
-    records = np.frombuffer(payload, TRACE_DTYPE, fields["count"], _TRACE.bytes)
+    records = np.frombuffer(payload, np.dtype(TRACE_DTYPE), fields["count"], _TRACE.bytes)
     return TraceEvent(fields["lane"], fields["n_lost"], records)
 
 

@@ -10,12 +10,14 @@ as 2 GiB from address 0 and the rest from 4 GiB on. Source: QEMU 7.2, hw/i386/pc
 import mmap
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from axiom.host.errors import MachineError, UserError
 
 _LOW_LIMIT = 0xB000_0000
 _LOW_BYTES_WHEN_SPLIT = 0x8000_0000
 _HIGH_ADDRESS = 0x1_0000_0000
+_DEVICE_ALIGN = 1 << 30
 _MINIMUM_BYTES = 16 << 20
 _MULTIPLE = 2 << 20
 
@@ -35,6 +37,15 @@ def ram_ranges(ram_bytes: int) -> tuple[RamRange, ...]:
         return (RamRange(0, ram_bytes, 0),)
     low = _LOW_BYTES_WHEN_SPLIT
     return (RamRange(0, low, 0), RamRange(_HIGH_ADDRESS, ram_bytes - low, low))
+
+
+def mapped_file_address(ram_bytes: int) -> int:
+    """Return where a Q35 machine with so much RAM has the first memory device that is plugged in.
+
+    Source: QEMU 7.2, hw/i386/pc.c, pc_memory_init (`device_memory`).
+    """
+    last = ram_ranges(ram_bytes)[-1]
+    return -(-max(last.address + last.bytes, _HIGH_ADDRESS) // _DEVICE_ALIGN) * _DEVICE_ALIGN
 
 
 class GuestMemory:
@@ -88,3 +99,11 @@ class GuestMemory:
         except BufferError:
             # A caller still holds a view: the mapping goes away with the last of them.
             return
+
+
+def available_bytes() -> int:
+    """Return how much memory Linux could give to a machine now."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 0

@@ -1,4 +1,4 @@
-"""A Q35 machine in QEMU that runs one image, with the packed model as an NVMe drive.
+"""A Q35 machine in QEMU that runs one image, with the packed model as an NVMe drive or mapped into memory.
 
 `with Qemu(MachineOptions(...)) as machine:` starts it and, at the end, leaves nothing behind. The host
 reads and writes guest memory directly (`machine.memory`), reads the log (`machine.console`), and, where the
@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from axiom.abi.boot import ExitCode
+from axiom.abi.exit_code import ExitCode
 from axiom.host.errors import MachineError
 from axiom.host.machine.accelerator import Accelerator, Choice, choose_accelerator
 from axiom.host.machine.console import Console
-from axiom.host.machine.guest_memory import GuestMemory
+from axiom.host.machine.guest_memory import GuestMemory, mapped_file_address
 from axiom.host.machine.process import Process
 
 PROGRAM = "qemu-system-x86_64"
@@ -26,6 +26,7 @@ LARGEST_TRANSFER_POWER = 9
 _INSTALL = "install it (on Debian or Ubuntu: apt-get install qemu-system-x86)"
 _CPU = {"kvm": "host,-arch-capabilities,+invtsc,vmware-cpuid-freq=on", "tcg": "max"}
 _STOP_SECONDS = 2.0
+_HUGE_PAGE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,16 @@ class MachineOptions:
     """What machine to make.
 
     shared_bytes: how much of memory, from address 0, the host sees; None for all. The rest is faster to
-    touch for the first time (see `guest_memory`). With `gdb_port` QEMU waits there for a debugger before
-    the first instruction.
+    touch for the first time (see `guest_memory`). load: "nvme" shows the model as a drive, "map" puts the
+    pages of its file, which is a multiple of 2 MiB long, into guest memory at `mapped_file_address`.
+    With `gdb_port` QEMU waits there for a debugger before the first instruction.
     """
 
     image: Path
     memory_bytes: int
     shared_bytes: int | None = None
     model: Path | None = None
+    load: Literal["nvme", "map"] = "nvme"
     cores: int = 1
     accelerator: Choice = "auto"
     link: Literal["memory", "serial"] = "memory"
@@ -66,7 +69,9 @@ def qemu_command(
 ) -> list[str]:
     """Return the arguments of QEMU; `memory`, `console` and `serial` are file descriptors it inherits."""
     arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"]
-    arguments += ["-machine", f"q35,accel={accelerator.name}", "-bios", FIRMWARE]
+    mapped = options.model is not None and options.load == "map"
+    nvdimm = ",nvdimm=on" if mapped else ""
+    arguments += ["-machine", f"q35,accel={accelerator.name}{nvdimm}", "-bios", FIRMWARE]
     arguments += ["-cpu", _CPU[accelerator.name], "-smp", str(options.cores)]
     arguments += _memory_arguments(options, memory)
     arguments += ["-chardev", f"file,id=console,path=/proc/self/fd/{console},append=on"]
@@ -75,9 +80,7 @@ def qemu_command(
         arguments += ["-chardev", f"socket,id=link,fd={serial}", "-serial", "chardev:link"]
     arguments += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     if options.model is not None:
-        drive = f"file={_quoted(options.model)},if=none,id=model,format=raw,readonly=on"
-        arguments += ["-drive", f"{drive},cache=writeback,aio=threads"]
-        arguments += ["-device", f"nvme,drive=model,serial=axiom,mdts={LARGEST_TRANSFER_POWER}"]
+        arguments += _mapped_model(options) if mapped else _drive(options.model)
     arguments += ["-kernel", str(options.image.absolute())]
     if options.command_line:
         arguments += ["-append", options.command_line]
@@ -86,11 +89,30 @@ def qemu_command(
     return arguments
 
 
+def _drive(model: Path) -> list[str]:
+    drive = f"file={_quoted(model)},if=none,id=model,format=raw,readonly=on,cache=writeback,aio=threads"
+    return ["-drive", drive, "-device", f"nvme,drive=model,serial=axiom,mdts={LARGEST_TRANSFER_POWER}"]
+
+
+def _mapped_model(options: MachineOptions) -> list[str]:
+    """Plug the file in as a memory module that nobody can write to; aligned, so that huge pages fit."""
+    assert options.model is not None
+    size = options.model.stat().st_size
+    backend = f"memory-backend-file,id=model,mem-path={_quoted(options.model)},size={size},share=on"
+    address = mapped_file_address(options.memory_bytes)
+    device = f"nvdimm,memdev=model,unarmed=on,addr={address:#x}"
+    return ["-object", f"{backend},readonly=on,align={_HUGE_PAGE_BYTES}", "-device", device]
+
+
 def _memory_arguments(options: MachineOptions, file: int) -> list[str]:
     size = options.memory_bytes
     shared = size if options.shared_bytes is None else min(size, options.shared_bytes)
     backend = f"memory-backend-file,id=shared,mem-path=/proc/self/fd/{file},size={shared},share=on"
-    arguments = ["-m", f"size={size >> 20}M", "-object", backend, "-numa", "node,nodeid=0,memdev=shared"]
+    module = ""
+    if options.model is not None and options.load == "map":
+        module = f",slots=1,maxmem={size + options.model.stat().st_size}"
+    arguments = ["-m", f"size={size >> 20}M{module}", "-object", backend]
+    arguments += ["-numa", "node,nodeid=0,memdev=shared"]
     if shared < size:
         arguments += ["-object", f"memory-backend-ram,id=rest,size={size - shared}"]
         arguments += ["-numa", "node,nodeid=1,memdev=rest"]
@@ -132,6 +154,11 @@ class Qemu:
         finally:
             if theirs is not None:
                 theirs.close()
+
+    def model_path(self) -> Path:
+        """Return the packed model that the machine was started with."""
+        assert self.options.model is not None
+        return self.options.model
 
     def has_ended(self) -> bool:
         """Tell whether QEMU has ended."""

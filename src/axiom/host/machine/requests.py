@@ -1,9 +1,8 @@
 """What the host asks of the kernel, as frame payloads."""
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from axiom.abi.link import (
     FLAG_IGNORE_EOS,
@@ -66,7 +65,7 @@ class StartRequest:
             seed=self.seed,
             eos_ids=self.eos_ids,
         )
-        return message + np.asarray(self.prompt, "<u4").tobytes()
+        return message + struct.pack(f"<{len(self.prompt)}I", *self.prompt)
 
 
 def cancel_payload(sequence_id: int) -> bytes:

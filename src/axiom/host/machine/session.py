@@ -2,40 +2,37 @@
 
 A session knows how it started (stages, regions) and has a `LinkClient`. What goes wrong in the kernel
 comes out as one of the host's errors: a crash as its Python traceback, a refusal as a sentence.
+What only some sessions need is imported where it is needed, as each import delays the first token.
 """
 
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from axiom.abi.boot import HUGE_PAGE_BYTES, BootFailure, BootStage, ExitCode, RegionKind
+from axiom.abi.boot import BootFailure, BootStage
+from axiom.abi.exit_code import ExitCode
+from axiom.abi.link import LINK_BYTES
 from axiom.host.errors import CrashError, MachineError, UserError
-from axiom.host.image.build import build_image
-from axiom.host.image.plan import (
-    MemoryPlan,
-    available_bytes,
-    check_memory,
-    least_memory,
-    place_regions,
-    plan_memory,
-)
-from axiom.host.machine.carriers import RingCarrier
-from axiom.host.machine.crash_report import parse_crash, render_crash
+from axiom.host.machine.carriers import RingCarrier, SerialCarrier
 from axiom.host.machine.events import BootEvent
-from axiom.host.machine.hosted import HostedMachine
+from axiom.host.machine.launch import Started, remember_launch, start_machine
 from axiom.host.machine.link import LinkClient
-from axiom.host.machine.qemu import MachineEnded, MachineOptions, Qemu
+from axiom.host.machine.options import MachineName as MachineName
+from axiom.host.machine.options import SessionOptions as SessionOptions
+from axiom.host.machine.qemu import MachineEnded, Qemu
 from axiom.host.model.packed_file import PackedModel
-from axiom.metal.drivers.model_loader import LoadStatus
-from axiom.metal.drivers.nvme_registers import NvmeStatus
 
-MachineName = Literal["auto", "kvm", "tcg", "hosted"]
+if TYPE_CHECKING:
+    from axiom.host.image.plan import MemoryPlan
+
 READY_SECONDS = 120.0
-LEAST_SHARED_BYTES = 16 << 20
+STOP_SECONDS = 5.0
 Stages = dict[str, float]
+_REFUSED = re.compile(r"\(failure (\d+), detail (\d+)\)")
 
 
 @dataclass
@@ -53,83 +50,90 @@ class Session:
     process_id: int | None = None
 
 
-@dataclass(frozen=True)
-class SessionOptions:
-    """What was asked for; None means "as the plan says"."""
-
-    machine: MachineName = "auto"
-    cpus: int = 1
-    memory_bytes: int | None = None
-    n_context: int | None = None
-    cache: Path = Path()
-
-
-def plan_for(model: PackedModel, n_context: int | None, n_lanes: int = 1) -> MemoryPlan:
+def plan_for(model: PackedModel, n_context: int | None, n_lanes: int = 1) -> "MemoryPlan":
     """Return the memory plan of a packed model on so many processors."""
-    return plan_memory(
-        model.shape, model.tensors, model.layout_id, model.weights_bytes, n_context, n_lanes=n_lanes
-    )
+    from axiom.host.machine.prepare import session_plan
+
+    return session_plan(model, SessionOptions(cpus=n_lanes, n_context=n_context))
 
 
 @contextmanager
-def open_session(model: PackedModel, options: SessionOptions) -> Generator[Session]:
-    """Serve a packed model until the block ends. Raises UserError, MachineError or CrashError."""
-    plan = plan_for(model, options.n_context, options.cpus)
+def open_session(
+    model: PackedModel, options: SessionOptions, started: Started | None = None
+) -> Generator[Session]:
+    """Serve a packed model until the block ends. Raises UserError, MachineError or CrashError.
+
+    started: the machine, when it is booting this model already with these options; it is closed at the end.
+    """
     if options.machine == "hosted":
-        with HostedMachine(plan.config.engine, model) as hosted:
-            link = LinkClient(hosted.carrier, hosted.check_alive)
-            boot = link.wait_ready(READY_SECONDS)
-            yield Session("hosted", "in this process", link, boot, hosted.stages_ms)
-            link.shut_down()
+        with _hosted(model, options) as session:
+            yield session
         return
-    with _on_machine(model, options, plan) as session:
+    start = time.monotonic()
+    if started is None:
+        from axiom.host.machine.prepare import prepare_launch
+
+        launch = prepare_launch(model, options)
+        built = time.monotonic()
+        started = start_machine(launch, options)
+        stages = {"build": (built - start) * 1e3}
+    else:
+        stages = {}
+    stages["launch"] = (started.launched - started.began) * 1e3
+    with started.machine as machine, _served(model, options, started, stages) as session:
         yield session
+        _shut_down(session, machine, model, Path(started.launch.image))
 
 
 @contextmanager
-def _on_machine(model: PackedModel, options: SessionOptions, plan: MemoryPlan) -> Generator[Session]:
-    start = time.monotonic()
-    image = build_image(plan.config, options.cache)
-    built = time.monotonic()
-    memory_bytes = options.memory_bytes or least_memory(plan, image.end)
-    check_memory(plan, image.end, memory_bytes)
-    missing = memory_bytes - available_bytes()
-    if missing > 0:
-        raise UserError(
-            f"the machine needs {memory_bytes >> 20} MiB, and this computer is short of {missing} bytes.",
-            "close something, or choose a shorter --context",
-        )
-    placed = place_regions(plan.config.regions, image.end, memory_bytes)
-    assert placed is not None
-    rings = next(region for region in placed if region.kind == RegionKind.LINK)
-    shared = max(LEAST_SHARED_BYTES, -(-(rings.address + rings.bytes) // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES)
-    wanted = MachineOptions(
-        image=image.path,
-        memory_bytes=memory_bytes,
-        shared_bytes=min(shared, memory_bytes),
-        model=model.path,
-        cores=options.cpus,
-        accelerator=options.machine if options.machine != "hosted" else "auto",
-    )
-    with Qemu(wanted) as machine:
-        launched = time.monotonic()
-        region = machine.memory.view(rings.address, rings.bytes)
-        link = LinkClient(RingCarrier(region), machine.check_alive)
-        try:
-            boot = link.wait_ready(READY_SECONDS)
-            if boot.failure != BootFailure.NONE:
-                raise _refusal(boot, model)
-            stages = {"build": (built - start) * 1e3, "launch": (launched - built) * 1e3}
-            note = "KVM" if machine.accelerator.name == "kvm" else f"TCG: {machine.accelerator.reason}"
-            all_stages = stages | boot_stages_ms(boot)
-            yield Session(machine.accelerator.name, note, link, boot, all_stages, machine.process.id)
-            link.shut_down()
-            machine.wait(5.0)
-        except MachineEnded as ended:
-            raise _explain(ended, machine, image.path) from None
-        finally:
-            link.close()
-            region.release()
+def _hosted(model: PackedModel, options: SessionOptions) -> Generator[Session]:
+    from axiom.host.machine.hosted import HostedMachine
+
+    if options.link == "uart":
+        raise UserError("a hosted kernel has no serial port.", "leave --link out")
+    plan = plan_for(model, options.n_context, options.cpus)
+    with HostedMachine(plan.config.engine, model) as hosted:
+        link = LinkClient(hosted.carrier, hosted.check_alive)
+        boot = link.wait_ready(READY_SECONDS)
+        yield Session("hosted", "in this process", link, boot, hosted.stages_ms)
+        link.shut_down()
+
+
+@contextmanager
+def _served(
+    model: PackedModel, options: SessionOptions, started: Started, stages: Stages
+) -> Generator[Session]:
+    """Wait until the machine is ready; say what happened when it ends too early."""
+    launch, machine = started.launch, started.machine
+    region = machine.memory.view(launch.rings_address, LINK_BYTES)
+    carrier = RingCarrier(region) if machine.serial is None else SerialCarrier(machine.serial)
+    link = LinkClient(carrier, machine.check_alive)
+    try:
+        boot = link.wait_ready(READY_SECONDS)
+        whole = (time.monotonic() - started.launched) * 1e3
+        if boot.failure != BootFailure.NONE:
+            raise _refusal(boot, model)
+        kernel = boot_stages_ms(boot)
+        stages["firmware"] = max(0.0, whole - sum(kernel.values()))
+        remember_launch(launch, options)
+        note = "KVM" if machine.accelerator.name == "kvm" else f"TCG: {machine.accelerator.reason}"
+        if boot.n_lanes < options.cpus:
+            note += f"; only {boot.n_lanes} of {options.cpus} processors started"
+        name = machine.accelerator.name
+        yield Session(name, note, link, boot, stages | kernel, machine.process.id)
+    except MachineEnded as ended:
+        raise _explain(ended, machine, model, Path(launch.image)) from None
+    finally:
+        link.close()
+        region.release()
+
+
+def _shut_down(session: Session, machine: Qemu, model: PackedModel, image: Path) -> None:
+    """Let the kernel leave; it first checks what it has not checked yet of a mapped model."""
+    session.link.shut_down()
+    code = machine.wait(READY_SECONDS if session.boot.mapped else STOP_SECONDS)
+    if code == ExitCode.REFUSED or code == ExitCode.CRASH:
+        machine.check_alive()
 
 
 def boot_stages_ms(boot: BootEvent) -> Stages:
@@ -145,22 +149,37 @@ def boot_stages_ms(boot: BootEvent) -> Stages:
 
 def _refusal(boot: BootEvent, model: PackedModel) -> UserError | MachineError:
     """Turn a boot report's failure into the sentence that the user gets."""
-    if boot.failure == BootFailure.MODEL_REFUSED:
-        status = LoadStatus(boot.failure_detail).name.lower().replace("_", " ")
+    refused = _refused(boot.failure, boot.failure_detail, model)
+    if boot.drive_opcode or boot.drive_status:
+        refused.message += f" The command {boot.drive_opcode:#04x} gave the status {boot.drive_status:#x}."
+    return refused
+
+
+def _refused(failure: BootFailure, detail: int, model: PackedModel) -> UserError | MachineError:
+    from axiom.metal.drivers.model_loader import LoadStatus
+    from axiom.metal.drivers.nvme_registers import NvmeStatus
+
+    if failure == BootFailure.MODEL_REFUSED:
+        status = LoadStatus(detail).name.lower().replace("_", " ")
         return UserError(
             f"the packed model {model.path} is damaged ({status}).",
             "delete it; it is made again when needed",
         )
-    if boot.failure == BootFailure.DRIVE_FAILED:
-        status = NvmeStatus(boot.failure_detail).name
-        return MachineError(f"the NVMe drive did not do its part: {status}.")
-    reason = boot.failure.name.lower().replace("_", " ")
-    return MachineError(f"the kernel refused to start: {reason} (detail {boot.failure_detail}).")
+    if failure == BootFailure.DRIVE_FAILED:
+        return MachineError(f"the NVMe drive did not do its part: {NvmeStatus(detail).name}.")
+    reason = failure.name.lower().replace("_", " ")
+    return MachineError(f"the kernel refused to start: {reason} (detail {detail}).")
 
 
-def _explain(ended: MachineEnded, machine: Qemu, image: Path) -> CrashError | MachineError:
+def _explain(
+    ended: MachineEnded, machine: Qemu, model: PackedModel, image: Path
+) -> CrashError | UserError | MachineError:
     if ended.code == ExitCode.CRASH:
+        from axiom.host.machine.crash_report import parse_crash, render_crash
+
         crash = parse_crash(machine.console.text())
         if crash is not None:
             return CrashError(render_crash(crash, image))
+    if ended.code == ExitCode.REFUSED and (found := _REFUSED.search(machine.console.text())):
+        return _refused(BootFailure(int(found[1])), int(found[2]), model)
     return ended

@@ -11,12 +11,12 @@ from typing import cast
 from gguf.constants import GGUFValueType
 
 from axiom.host.errors import UserError
+from axiom.host.model.shown import shown
 
 MAX_HEAD_BYTES = 512 << 20  # metadata and tensor directory
 MAX_ELEMENTS = 1 << 25  # of all arrays together
 MAX_NESTING = 2
 MAX_NAME_LENGTH = 256
-MAX_SHOWN = 60
 SCALARS: dict[int, struct.Struct] = {
     int(kind): struct.Struct("<" + code)
     for kind, code in (
@@ -35,12 +35,6 @@ SCALARS: dict[int, struct.Struct] = {
 }
 _STRING, _ARRAY = int(GGUFValueType.STRING), int(GGUFValueType.ARRAY)
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-
-
-def shown(value: object) -> str:
-    """Return a value from a file as an error may print it: escaped, and not long."""
-    text = ascii(value[:MAX_SHOWN] if isinstance(value, str) else value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 class Cursor:

@@ -18,8 +18,9 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from numpy.typing import NDArray
 
 from axiom.host.errors import UserError
-from axiom.host.model.gguf_cursor import Cursor, shown
+from axiom.host.model.gguf_cursor import Cursor
 from axiom.host.model.gguf_metadata import Metadata
+from axiom.host.model.shown import shown
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

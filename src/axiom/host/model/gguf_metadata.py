@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from axiom.host.errors import UserError
-from axiom.host.model.gguf_cursor import shown
+from axiom.host.model.shown import shown
 
 
 class Metadata:

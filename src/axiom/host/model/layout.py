@@ -4,11 +4,20 @@ Quantised layouts hold, per group of 16 rows and block of 32 columns, 16 f16 sca
 bytes whose bytes 4r..4r+3 belong to row r. Q8_0: vector v holds columns 4v..4v+3, each XOR 0x80. Q4_0:
 vector v holds columns 4v+e in the low nibbles and 16+4v+e in the high ones. F16 and F32 hold, per group
 and column, 16 values. Rows are padded with zeros to a multiple of 16, columns of F16 and F32 to one of 4.
+The other types: see `layout_nibbles` and `layout_k`.
 """
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
+
+from axiom.host.model import layout_k, layout_nibbles
+from axiom.host.model.layout_k import (
+    SUPER_COLUMNS,
+    pack_super_blocks,
+    unpack_super_blocks,
+)
+from axiom.host.model.layout_nibbles import pack_nibbles, unpack_nibbles
 
 GROUP_ROWS = 16
 BLOCK_COLUMNS = 32
@@ -19,7 +28,16 @@ LAYOUTS: dict[GGMLQuantizationType, str] = {
     GGMLQuantizationType.F16: "f16x16",
     GGMLQuantizationType.Q8_0: "q8_0x16",
     GGMLQuantizationType.Q4_0: "q4_0x16",
+    GGMLQuantizationType.BF16: "bf16x16",
+    GGMLQuantizationType.Q4_1: "q4_1x16",
+    GGMLQuantizationType.Q5_0: "q5_0x16",
+    GGMLQuantizationType.Q5_1: "q5_1x16",
+    GGMLQuantizationType.Q5_K: "q5_kx16",
+    GGMLQuantizationType.Q4_K: "q4_kx16",
+    GGMLQuantizationType.Q6_K: "q6_kx16",
 }
+FILE_FORMS = layout_k.FILE_FORMS | layout_nibbles.FILE_FORMS
+PACKED_FORMS = layout_k.PACKED_FORMS | layout_nibbles.PACKED_FORMS
 _VECTORS = {"q8_0x16": 8, "q4_0x16": 4}  # per block
 _PADDING_QUANTS = {"q8_0x16": 0x00, "q4_0x16": 0x88}  # zero, as GGUF writes it
 _FLIP_SIGNS = np.uint32(0x80808080)
@@ -32,15 +50,29 @@ def padded_rows(rows: int) -> int:
     return -(-rows // GROUP_ROWS) * GROUP_ROWS
 
 
+def unit_columns(layout: str) -> int:
+    """Return what the columns of a quantised matrix are a multiple of."""
+    return SUPER_COLUMNS if layout in layout_k.FILE_FORMS else BLOCK_COLUMNS
+
+
 def row_bytes(layout: str, columns: int) -> int:
     """Return the size of one row in the GGUF file."""
+    if layout in FILE_FORMS:
+        return columns // unit_columns(layout) * FILE_FORMS[layout].itemsize
     if layout in _VECTORS:
         return columns // BLOCK_COLUMNS * (2 + 4 * _VECTORS[layout])
-    return columns * (2 if layout == "f16x16" else 4)
+    return columns * (4 if layout == "f32x16" else 2)
 
 
 def packed_bytes(layout: str, rows: int, columns: int) -> int:
     """Return the size of a packed matrix."""
+    if layout in PACKED_FORMS:
+        return (
+            padded_rows(rows)
+            // GROUP_ROWS
+            * (columns // unit_columns(layout))
+            * PACKED_FORMS[layout].itemsize
+        )
     if layout not in _VECTORS:
         columns += -columns % 4
     return padded_rows(rows) * row_bytes(layout, columns)
@@ -56,10 +88,15 @@ def pack_matrix(layout: str, raw: Bytes, rows: int, columns: int, out: Bytes | N
     if raw.size != rows * row_bytes(layout, columns):
         raise ValueError(f"{rows} rows of {columns} columns are not {raw.size} bytes")
     packed = np.empty(size, np.uint8) if out is None else out[:size]
-    if layout in _VECTORS:
+    if layout in PACKED_FORMS:
+        missing = (padded_rows(rows) - rows) * row_bytes(layout, columns)
+        whole = np.concatenate([raw, np.zeros(missing, np.uint8)]) if missing else np.ascontiguousarray(raw)
+        pack = pack_super_blocks if layout in layout_k.FILE_FORMS else pack_nibbles
+        pack(layout, whole, columns, packed)
+    elif layout in _VECTORS:
         _pack_blocks(layout, _with_padding_rows(layout, raw, rows, columns), rows, columns, packed)
     else:
-        _pack_plain(np.dtype("<u2" if layout == "f16x16" else "<u4"), raw, rows, columns, packed)
+        _pack_plain(np.dtype("<u4" if layout == "f32x16" else "<u2"), raw, rows, columns, packed)
     return packed
 
 
@@ -108,8 +145,14 @@ def _pack_plain(
 
 def unpack_matrix(layout: str, packed: Bytes, rows: int, columns: int) -> NDArray[np.float32]:
     """Return the float32 values of a packed matrix: the inverse of packing, then dequantised."""
+    if layout in PACKED_FORMS:
+        unpack = unpack_super_blocks if layout in layout_k.FILE_FORMS else unpack_nibbles
+        return unpack(layout, packed, columns)[:rows]
     groups = padded_rows(rows) // GROUP_ROWS
     if layout not in _VECTORS:
+        if layout == "bf16x16":
+            # The upper halves of f32.
+            packed = (packed.view("<u2").astype(np.uint32) << np.uint32(16)).view(np.uint8)
         kind = np.dtype("<f2" if layout == "f16x16" else "<f4")
         by_column = packed.view(kind).reshape(groups, -1, GROUP_ROWS)
         values = by_column.transpose(0, 2, 1).reshape(groups * GROUP_ROWS, -1)

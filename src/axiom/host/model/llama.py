@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from axiom.abi.model_shape import ModelShape
 from axiom.host.errors import UserError
-from axiom.host.model.gguf_cursor import shown
 from axiom.host.model.gguf_file import GgufFile, GgufTensor
 from axiom.host.model.gguf_metadata import Metadata
 from axiom.host.model.layout import LAYOUTS
 from axiom.host.model.rope import ROPE_FACTORS, rope_frequencies
+from axiom.host.model.shown import shown
 
 MATRIX_TYPES = tuple(LAYOUTS)
 VECTOR_TYPES = (GGMLQuantizationType.F32,)

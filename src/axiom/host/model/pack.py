@@ -3,19 +3,19 @@
 Read gguf_file.py and llama.py for what is accepted, layout.py for what is made of it.
 """
 
-import os
 from pathlib import Path
 
 from axiom.host.errors import UserError
 from axiom.host.model.content_key import content_id, remembered_content_id
 from axiom.host.model.gguf_file import open_gguf
 from axiom.host.model.llama import LlamaModel, read_llama
+from axiom.host.model.packed_cache import default_cache_dir as default_cache_dir
+from axiom.host.model.packed_cache import digests_dir, packed_path
 from axiom.host.model.packed_file import ModelFacts, PackedModel, read_packed
 from axiom.host.model.packed_writer import Progress, write_packed
 from axiom.host.model.vocabulary import read_vocabulary
 from axiom.host.serve.tokenizer import Tokenizer
 
-FORMAT_VERSION = 3  # of what is packed; a new one leaves older cached files unused
 CHAT_TEMPLATE = "tokenizer.chat_template"
 
 
@@ -30,7 +30,7 @@ def packed_model(
     Raises UserError naming what is wrong with the file, or that it cannot be stored.
     """
     folder = cache_dir if cache_dir is not None else default_cache_dir()
-    memory = folder / "contents"
+    memory = digests_dir(folder)
     key = remembered_content_id(gguf_path, memory)
     found = None if key is None else _cached(folder, key)
     if found is not None:
@@ -44,29 +44,18 @@ def packed_model(
     found = _cached(folder, key)
     if found is not None:
         return found
-    write_packed(model, facts, key, _cached_path(folder, key), progress)
+    write_packed(model, facts, key, packed_path(folder, key), progress)
     if remembered_content_id(gguf_path, memory) != key:
-        _cached_path(folder, key).unlink(missing_ok=True)
+        packed_path(folder, key).unlink(missing_ok=True)
         raise UserError(f"{gguf_path} changed while it was packed; wait until it is complete.")
     found = _cached(folder, key)
     if found is None:
-        raise UserError(f"{_cached_path(folder, key)} was damaged while it was written; check the disk.")
+        raise UserError(f"{packed_path(folder, key)} was damaged while it was written; check the disk.")
     return found
 
 
-def default_cache_dir() -> Path:
-    """Return where packed models are kept: $XDG_CACHE_HOME/axiom/models, or the same under ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG_CACHE_HOME has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "axiom" / "models"
-
-
-def _cached_path(folder: Path, key: bytes) -> Path:
-    return folder / f"{key.hex()}-{FORMAT_VERSION}.axm"
-
-
 def _cached(folder: Path, key: bytes) -> PackedModel | None:
-    found = read_packed(_cached_path(folder, key))
+    found = read_packed(packed_path(folder, key))
     return found if found is not None and found.content_id == key else None
 
 

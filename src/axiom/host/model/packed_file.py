@@ -188,7 +188,7 @@ def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
         or header.metadata_bytes > MAX_METADATA_BYTES
         or header.n_digests != -(-header.weights_bytes // DIGEST_CHUNK_BYTES)
         or header.digest_offset + 4 * header.n_digests > header.weights_offset
-        or size < weights_end + header.metadata_bytes
+        or size < -(-(weights_end + header.metadata_bytes) // WEIGHTS_ALIGN) * WEIGHTS_ALIGN
     ):
         return None
     file.seek(header.digest_offset)

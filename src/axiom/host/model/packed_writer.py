@@ -47,13 +47,12 @@ def write_packed(
     n_digests = -(-weights_bytes // DIGEST_CHUNK_BYTES)
     weights_offset = align(HEADER_BYTES + align(4 * n_digests, PAGE_BYTES), WEIGHTS_ALIGN)
     metadata = metadata_bytes(model.shape, tensors, facts)
-    total_bytes = align(weights_offset + weights_bytes + len(metadata), PAGE_BYTES)
+    # A machine maps the file in pages of this size.
+    total_bytes = align(weights_offset + weights_bytes + len(metadata), WEIGHTS_ALIGN)
 
     def fill(file: BinaryIO) -> None:
         file.seek(weights_offset)
-        digests = _write_weights(model, tensors, weights_bytes, file, progress)
-        file.write(metadata)
-        file.truncate(total_bytes)
+        digests = _write_weights(model, tensors, weights_bytes, metadata, file, progress)
         table = np.array(digests, "<u4").tobytes()
         header = Header(
             layout_id=layout_id(model.shape, tensors),
@@ -76,10 +75,11 @@ def _write_weights(
     model: LlamaModel,
     tensors: tuple[TensorSpec, ...],
     weights_bytes: int,
+    metadata: bytes,
     file: BinaryIO,
     progress: Progress | None,
 ) -> list[int]:
-    """Write the weights region; return its digests."""
+    """Write the weights region and what follows it; return the region's digests."""
     region = _Region(file)
     with _Source(model.file.path) as source, ThreadPoolExecutor(1) as writer:
         # Two buffers take turns: one is being written while the next piece is packed into the other.
@@ -106,7 +106,7 @@ def _write_weights(
                     progress(f"packing {model.file.path.name}", done, weights_bytes)
         if pending is not None:
             pending.result()
-    return region.finish(weights_bytes)
+    return region.finish(weights_bytes, metadata)
 
 
 def _strip_rows(spec: TensorSpec) -> int:
@@ -153,12 +153,16 @@ class _Source:
 
 
 class _Region:
-    """The weights region as it is written, with a digest for each chunk."""
+    """The weights region as it is written, with a digest for each chunk.
+
+    Every write is of whole chunks at a multiple of their size, so that Linux keeps the file in pages of
+    that size, which a machine can map.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._written = 0
-        self._digest = 0
+        self._chunk = memoryview(bytearray(DIGEST_CHUNK_BYTES))
         self._digests: list[int] = []
 
     def write(self, piece: Bytes, offset: int | None) -> None:
@@ -167,20 +171,23 @@ class _Region:
             self._append(memoryview(bytes(offset - self._written)))
         self._append(piece.data)
 
-    def finish(self, size: int) -> list[int]:
-        """Append zeros up to the region's size; return the digests."""
+    def finish(self, size: int, tail: bytes) -> list[int]:
+        """Append zeros up to the region's size, then `tail` and zeros; return the digests."""
         self._append(memoryview(bytes(size - self._written)))
-        if self._written % DIGEST_CHUNK_BYTES:
-            self._digests.append(self._digest)
+        rest = bytes(self._chunk[: self._written % DIGEST_CHUNK_BYTES])
+        if rest:
+            self._digests.append(google_crc32c.value(rest))
+        last = rest + tail
+        self._file.write(last + bytes(-len(last) % WEIGHTS_ALIGN))
         return self._digests
 
     def _append(self, data: memoryview) -> None:
-        self._file.write(data)
         while data:
-            part = data[: DIGEST_CHUNK_BYTES - self._written % DIGEST_CHUNK_BYTES]
-            self._digest = google_crc32c.extend(self._digest, bytes(part))
+            start = self._written % DIGEST_CHUNK_BYTES
+            part = data[: DIGEST_CHUNK_BYTES - start]
+            self._chunk[start : start + len(part)] = part
             self._written += len(part)
             data = data[len(part) :]
             if self._written % DIGEST_CHUNK_BYTES == 0:
-                self._digests.append(self._digest)
-                self._digest = 0
+                self._digests.append(google_crc32c.value(bytes(self._chunk)))
+                self._file.write(self._chunk)

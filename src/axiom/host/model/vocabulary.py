@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from typing import cast
 
 from axiom.host.errors import UserError
-from axiom.host.model.gguf_cursor import shown
 from axiom.host.model.gguf_metadata import Metadata
+from axiom.host.model.shown import shown
 
 PREFIX = "tokenizer.ggml."
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)

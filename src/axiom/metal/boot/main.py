@@ -1,8 +1,8 @@
 """main: the kernel from its first Python instruction to the loop that never returns.
 
 axiom_main, on the boot stack and the boot page tables      axiom_run, on the guarded stack
-  processor    which vectors, how fast the clock              find_drive   PCI, NVMe
-  memory       firmware's map carved by the plan              load         weights in, every byte checked
+  processor    which vectors, how fast the clock              load         weights from the drive, unless
+  memory       firmware's map carved by the plan                           they are in memory already
   lanes        which other processors there are               seal         read-only, no more allocation
   address map  one identity map, with permissions             lanes        the other processors begin
                                                               serve        link and engine, for good
@@ -13,20 +13,16 @@ from typing import Any
 from axiom.abi.boot import (
     PAGE_BYTES,
     BootFailure,
-    BootReport,
     BootStage,
     Counters,
     ExitCode,
     RegionKind,
     RegionRequest,
 )
-from axiom.abi.link import LINK_BYTES, MessageType
 from axiom.lang import (
     X86_64_V3,
     X86_64_V4_VNNI,
-    Slice,
     array,
-    bytes_of,
     fn,
     slice_at,
     static,
@@ -48,20 +44,11 @@ from axiom.metal.arch.statistics import beat, hardware_counters
 from axiom.metal.arch.uart import COM1, COM2, uart_start
 from axiom.metal.boot.config import KernelConfig
 from axiom.metal.boot.lane_start import make_lane_start
+from axiom.metal.boot.model_start import CONFIGURATION_BYTES, make_model_start
 from axiom.metal.boot.service import make_service, service
+from axiom.metal.boot.start_report import memory_of, reached, refuse, report, send_report
 from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
-from axiom.metal.drivers.model_loader import LoadStatus, load_model, load_report
-from axiom.metal.drivers.nvme import start_nvme
-from axiom.metal.drivers.nvme_registers import NvmeStatus
-from axiom.metal.drivers.pci import (
-    MEMORY_WINDOW_ADDRESS,
-    MEMORY_WINDOW_BYTES,
-    PciDevice,
-    enable_q35_ecam,
-    find_class,
-    start_pci,
-)
-from axiom.metal.drivers.pci_registers import BUS_BYTES, CLASS_NVME, PciStatus
+from axiom.metal.drivers.pci import MEMORY_WINDOW_ADDRESS, MEMORY_WINDOW_BYTES, enable_q35_ecam
 from axiom.metal.engine.engine import make_engine
 from axiom.metal.kernel.address_map import (
     activate,
@@ -72,55 +59,21 @@ from axiom.metal.kernel.address_map import (
     seal_address_map,
     start_address_map,
 )
-from axiom.metal.kernel.arena import allocate, start_arena
-from axiom.metal.kernel.clock import HPET_ADDRESS, clock, now_cycles, start_clock
-from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
+from axiom.metal.kernel.clock import HPET_ADDRESS, clock, start_clock
+from axiom.metal.kernel.firmware import FirmwareStatus, command_line, read_memory_map
 from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, allocator, region, seal
 from axiom.metal.kernel.image_regions import add_image_regions
-from axiom.metal.kernel.link import link, send_frame, start_link
+from axiom.metal.kernel.link import start_link
 from axiom.metal.kernel.panic import set_crash_place
-from axiom.metal.kernel.refusal import write_refusal
 from axiom.metal.kernel.scheduler import Task, TaskStatus, make_run
 from axiom.metal.kernel.serial_link import serial_link_step
 from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
 
-CONFIGURATION_BYTES = 16 * BUS_BYTES
 SERIAL_BUDGET_CYCLES = 20_000_000
+CHECK_BUDGET_CYCLES = 200_000_000
 BOOT_MAP_BYTES = 1 << 32
 
 memory_map = static_var(zeroed(MemoryMap))
-report = static_var(zeroed(BootReport), align=64)
-drive = static_var(zeroed(PciDevice))
-
-
-@fn
-def reached(stage: BootStage) -> None:
-    """Note when a stage was reached."""
-    report.stage_cycles[u32(stage)] = now_cycles()
-
-
-@fn
-def refuse(failure: BootFailure, detail: u32) -> None:
-    """Say why the kernel does not start, on the serial line and, where there is one, the link; leave."""
-    report.failure = failure
-    report.failure_detail = detail
-    write_refusal(failure, detail)
-    rings = region(report.regions, RegionKind.LINK)
-    if rings.bytes >= LINK_BYTES:
-        # SAFETY: the region was carved for the link.
-        with unsafe:
-            start_link(slice_at(u8, rings.address, LINK_BYTES))
-        send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
-    power_off(ExitCode.REFUSED)
-
-
-@fn
-def memory_of(kind: RegionKind) -> Slice[u8]:
-    """Return a region's memory."""
-    record = region(report.regions, kind)
-    # SAFETY: the region was carved for this, is mapped, and is handed out once by kind.
-    with unsafe:
-        return slice_at(u8, record.address, record.bytes)
 
 
 @fn
@@ -151,34 +104,17 @@ def find_configuration_space(start_info: u64) -> u64:
 
 @fn(phase="init")
 def map_memory(ecam: u64) -> None:
-    """Make the identity map with permissions and use it."""
+    """Make the identity map with permissions and use it. ecam: 0 when no device is needed."""
     tables = region(report.regions, RegionKind.PAGE_TABLES)
     start_address_map(tables.address, tables.bytes)
     map_regions(report.regions)
     map_device(u64(LOCAL_APIC_ADDRESS), u64(PAGE_BYTES))
     map_device(u64(HPET_ADDRESS), u64(PAGE_BYTES))
-    map_device(u64(MEMORY_WINDOW_ADDRESS), u64(MEMORY_WINDOW_BYTES))
-    map_device(ecam, u64(CONFIGURATION_BYTES))
+    if ecam != 0:
+        map_device(u64(MEMORY_WINDOW_ADDRESS), u64(MEMORY_WINDOW_BYTES))
+        map_device(ecam, u64(CONFIGURATION_BYTES))
     activate()
     report.giant_pages = u32(1) if address_map.giant_pages else u32(0)
-
-
-@fn(phase="init")
-def start_drive(ecam: u64) -> None:
-    """Find the NVMe drive and start it."""
-    # SAFETY: the configuration space is mapped, uncached.
-    with unsafe:
-        start_pci(
-            slice_at(u8, ecam, CONFIGURATION_BYTES), u64(MEMORY_WINDOW_ADDRESS), u64(MEMORY_WINDOW_BYTES)
-        )
-    found = find_class(u32(CLASS_NVME), drive)
-    if found != PciStatus.OK:
-        refuse(BootFailure.NO_DRIVE, u32(found))
-    reached(BootStage.DEVICES_FOUND)
-    started = start_nvme(drive.registers, drive.registers_bytes, memory_of(RegionKind.DEVICE_QUEUES))
-    if started != NvmeStatus.OK:
-        refuse(BootFailure.DRIVE_FAILED, u32(started))
-    reached(BootStage.DRIVE_READY)
 
 
 @fn
@@ -204,13 +140,13 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     requests = static_var(array(RegionRequest, len(plan)))
     engine = make_engine(config.engine)
     served = make_service(engine, (X86_64_V3, X86_64_V4_VNNI), count_hardware, hosted=False)
-    extra = (Task("serial", serial_step, SERIAL_BUDGET_CYCLES),) if config.serial_link else ()
-    run_tasks = make_run((*served.tasks, *extra), heartbeat=True)
     state = served.state
+    model_start = make_model_start(config, state)
+    check = Task("check", model_start.check_step, CHECK_BUDGET_CYCLES)
+    extra = (Task("serial", serial_step, SERIAL_BUDGET_CYCLES),) if config.serial_link else ()
+    run_tasks = make_run((*served.tasks, check, *extra), heartbeat=True)
     lane_start = make_lane_start(served.lanes, config.engine.n_lanes)
     serial = config.serial_link
-    weights_bytes, layout_id = config.weights_bytes, config.layout_id
-    scratch_bytes = next(r.bytes for r in plan if r.kind == RegionKind.ARENA)
     ecam_place = static_var(array(u64, 1))
 
     @fn(phase="init")
@@ -218,27 +154,19 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         if read_memory_map(start_info, memory_map) != FirmwareStatus.OK:
             refuse(BootFailure.NO_MEMORY_MAP, u32(0))
         image_end = add_image_regions(report.regions)
+        model_start.find(command_line(start_info))
+        count = u64(0)
         for number in static(range(len(plan))):
-            requests[number].kind = plan[number].kind
-            requests[number].align = u64(plan[number].align)
-            requests[number].bytes = u64(plan[number].bytes)
-        carved = allocate_regions(memory_map, image_end, requests.all, report.regions)
+            if plan[number].kind != RegionKind.WEIGHTS or not model_start.is_mapped():
+                requests[count].kind = plan[number].kind
+                requests[count].align = u64(plan[number].align)
+                requests[count].bytes = u64(plan[number].bytes)
+                count += 1
+        carved = allocate_regions(memory_map, image_end, requests.all.part(0, count), report.regions)
         if carved != CarveStatus.OK:
             refuse(BootFailure.OUT_OF_MEMORY, u32(carved))
-
-    @fn(phase="init")
-    def load_weights() -> None:
-        start_arena(memory_of(RegionKind.ARENA))
-        scratch = allocate(u64(scratch_bytes), u64(PAGE_BYTES))
-        start = now_cycles()
-        loaded = load_model(scratch, memory_of(RegionKind.WEIGHTS), u64(weights_bytes), u64(layout_id))
-        report.load_cycles = now_cycles() - start
-        report.load_bytes = u64(weights_bytes)
-        if loaded == LoadStatus.DRIVE_FAILED:
-            refuse(BootFailure.DRIVE_FAILED, u32(load_report.drive))
-        if loaded != LoadStatus.OK:
-            refuse(BootFailure.MODEL_REFUSED, u32(loaded))
-        reached(BootStage.MODEL_LOADED)
+        if model_start.is_mapped():
+            model_start.add_regions()
 
     @fn(phase="init")
     def seal_everything() -> None:
@@ -266,9 +194,10 @@ def make_kernel(config: KernelConfig) -> list[Any]:
             refuse(BootFailure.CLOCK_UNKNOWN, u32(0))
         report.tsc_hz = clock.tsc_hz
         carve_memory(start_info)
-        ecam_place[0] = find_configuration_space(start_info)
-        if ecam_place[0] == 0:
-            refuse(BootFailure.NO_ECAM, u32(0))
+        if not model_start.is_mapped():
+            ecam_place[0] = find_configuration_space(start_info)
+            if ecam_place[0] == 0:
+                refuse(BootFailure.NO_ECAM, u32(0))
         lane_start.find(boot_memory(), root_pointer(start_info), memory_map)
         map_memory(ecam_place[0])
         reached(BootStage.MEMORY_MAPPED)
@@ -279,8 +208,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
 
     @fn(export="axiom_run")
     def run() -> None:
-        start_drive(ecam_place[0])
-        load_weights()
+        model_start.load(ecam_place[0])
         engine.bind(
             state,
             memory_of(RegionKind.WEIGHTS),
@@ -292,8 +220,9 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         start_watchdog()
         start_link(memory_of(RegionKind.LINK))
         reached(BootStage.READY)
-        send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
+        send_report()
         run_tasks()
+        model_start.check_rest()
         if serial:
             while serial_link_step():
                 beat()

@@ -209,10 +209,14 @@ def _map_lane_stacks(record: RegionRecord, flags: u64) -> None:
 
 @fn(phase="init")
 def map_regions(table: RegionTable) -> None:
-    """Map every region with its permissions and note them and the page size in its record."""
+    """Map every region with its permissions and note them and the page size in its record.
+
+    A record that permits something already gets just that.
+    """
     for i in urange(table.count):
         record = table.records[i]
-        record.permissions = permissions_of(record.kind)
+        if record.permissions == 0:
+            record.permissions = permissions_of(record.kind)
         if record.permissions != 0:
             flags = _flags_of(record.kind, record.permissions)
             if record.kind == RegionKind.LANE_STACKS:
@@ -260,7 +264,7 @@ def make_read_only(table: RegionTable, kind: RegionKind) -> None:
     """Take away the permission to write to a kind of region; takes effect with `activate`."""
     for i in urange(table.count):
         record = table.records[i]
-        if record.kind == kind:
+        if record.kind == kind and record.permissions != PERMIT_READ:
             record.permissions = u32(PERMIT_READ)
             _change(record.address, record.bytes, u64(WRITABLE))
 

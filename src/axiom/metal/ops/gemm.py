@@ -19,7 +19,6 @@ from axiom.lang import (
     i32,
     load_bytes,
     minimum,
-    size_of,
     splat,
     static,
     u8,
@@ -30,13 +29,24 @@ from axiom.lang import (
     vstore,
 )
 from axiom.metal.arch.simd import dot4, dot4_small
-from axiom.metal.ops.matrix import Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, Matrix, round_up
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_8_AT, OFFSET_128_AT, SCALE_AT
+from axiom.metal.ops.floats import floats_of
+from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
+from axiom.metal.ops.matrix import (
+    BLOCK_COLUMNS,
+    NIBBLE_BLOCKS,
+    Q8_BLOCK_BYTES,
+    Matrix,
+    NibbleBlock,
+    round_up,
+)
+from axiom.metal.ops.nibbles import nibble_quants, nibble_start, nibble_sum
+from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
 
 # Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token of quantised weights takes
-# two and one of floats four; of 16 with 8 lanes they take twice as many.
+# two, one of super-blocks three and one of floats four; of 16 with 8 lanes they take twice as many.
 WIDE_TILES = (12, 4, 1)
 WIDE_FLOAT_TILES = (6, 2, 1)
+WIDE_SUPER_TILES = (8, 4, 1)
 NARROW_TILES = (2, 1)
 
 
@@ -44,7 +54,9 @@ def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:
     """Return the tiles, largest first, for a processor with wide registers or without."""
     if not wide:
         return NARROW_TILES
-    return WIDE_TILES if matrix.quantised else WIDE_FLOAT_TILES
+    if not matrix.quantised:
+        return WIDE_FLOAT_TILES
+    return WIDE_TILES if matrix.unit_columns == BLOCK_COLUMNS else WIDE_SUPER_TILES
 
 
 def activation_row_bytes(matrix: Matrix) -> int:
@@ -119,12 +131,14 @@ def gemm_tile(
     sums = array(f32, 16 * tile)
     if matrix.layout == "q8_0x16":
         tile_q8_0x16(matrix, group, rows, sums.all, row_bytes, tile)
-    elif matrix.layout == "q4_0x16":
-        tile_q4_0x16(matrix, group, rows, sums.all, row_bytes, tile)
-    elif matrix.layout == "f16x16":
-        tile_float(f16, matrix, group, rows, sums.all, row_bytes, tile)
+    elif matrix.layout in NIBBLE_BLOCKS:
+        tile_nibbles(NIBBLE_BLOCKS[matrix.layout], matrix, group, rows, sums.all, row_bytes, tile)
+    elif matrix.layout == "q6_kx16":
+        tile_q6_k(matrix, group, rows, sums.all, row_bytes, tile)
+    elif matrix.quantised:
+        tile_with_minimums(matrix, group, rows, sums.all, row_bytes, tile)
     else:
-        tile_float(f32, matrix, group, rows, sums.all, row_bytes, tile)
+        tile_float(matrix, group, rows, sums.all, row_bytes, tile)
     for t in static(range(tile)):
         vstore(out, (token + t) * out_stride + g * 16, vload(sums.all, 16 * t, 16))
 
@@ -159,34 +173,8 @@ def tile_q8_0x16(
 
 
 @fn(inline="always")
-def tile_q4_0x16(
-    matrix: Matrix, group: Slice[u8], rows: Slice[u8], sums: Slice[f32], row_bytes: int, tile: int
-) -> None:
-    """Multiply by 4-bit weights."""
-    dots = array(i32, 16 * tile)
-    for b in urange(matrix.n_blocks):
-        w = group.part(b * Q4_BLOCK_BYTES, Q4_BLOCK_BYTES)
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            vstore(dots.all, 16 * t, splat(i32, 16, load_bytes(i32, x, OFFSET_8_AT)))
-        for v in static(range(4)):
-            nibbles = vload_bytes(u8, 64, w, 32 + 64 * v)
-            low = nibbles & 15
-            high = nibbles >> 4
-            for t in static(range(tile)):
-                x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-                x_low = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-                x_high = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 16 + 4 * v)))
-                half = dot4_small(vload(dots.all, 16 * t, 16), low, x_low)
-                vstore(dots.all, 16 * t, dot4_small(half, high, x_high))
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            scale_dots(w, x, dots.all, sums, 16 * t)
-
-
-@fn(inline="always")
-def tile_float(
-    element: type[f16] | type[f32],
+def tile_nibbles(
+    form: NibbleBlock,
     matrix: Matrix,
     group: Slice[u8],
     rows: Slice[u8],
@@ -194,12 +182,40 @@ def tile_float(
     row_bytes: int,
     tile: int,
 ) -> None:
-    """Multiply by weights in f16 or f32."""
+    """Multiply by weights in nibbles, with a fifth bit or without."""
+    dots = array(i32, 16 * tile)
+    for b in urange(matrix.n_blocks):
+        w = group.part(b * form.bytes, form.bytes)
+        for t in static(range(tile)):
+            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
+            vstore(dots.all, 16 * t, nibble_start(form, x))
+        for v in static((0, 4, 1, 5, 2, 6, 3, 7)):
+            weights = nibble_quants(form, w, v)
+            for t in static(range(tile)):
+                x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
+                quants = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
+                vstore(dots.all, 16 * t, dot4_small(vload(dots.all, 16 * t, 16), weights, quants))
+        for t in static(range(tile)):
+            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
+            acc = nibble_sum(form, w, x, vload(dots.all, 16 * t, 16), vload(sums, 16 * t, 16))
+            vstore(sums, 16 * t, acc)
+
+
+@fn(inline="always")
+def tile_float(
+    matrix: Matrix,
+    group: Slice[u8],
+    rows: Slice[u8],
+    sums: Slice[f32],
+    row_bytes: int,
+    tile: int,
+) -> None:
+    """Multiply by weights in f16, bf16 or f32."""
     parts = array(f32, 64 * tile)
     for k in urange(matrix.padded_columns // 4):
-        w = group.part(k * (64 * size_of(element)), 64 * size_of(element))
+        w = group.part(k * (64 * matrix.float_bytes), 64 * matrix.float_bytes)
         for e in static(range(4)):
-            weights = convert(f32, vload_bytes(element, 16, w, 16 * size_of(element) * e))
+            weights = floats_of(matrix, w, e)
             for t in static(range(tile)):
                 x = rows.part(k * 16 + t * row_bytes, 16)
                 number = splat(f32, 16, load_bytes(f32, x, 4 * e))

@@ -1,17 +1,24 @@
 """Matrix times vector: out[r] = sum over k of w[r, k] * x[k], for a range of row groups.
 
 Order of summation (per row, independent of vector width and of how groups are shared out):
-- quantised: block by block, acc = fma(f32(sum of w*x as integers, exact), f32(d_w) * d_x, acc);
+- Q8_0: block by block, acc = fma(f32(sum of w*x as integers, exact), f32(d_w) * d_x, acc);
+- blocks of nibbles: see `nibbles`; super-blocks: see `gemv_k`;
 - floats: four accumulators by k mod 4, each fused in order of k, combined as (a0 + a1) + (a2 + a3).
-
-The weights are asked for `PREFETCH_BYTES` ahead: a processor's own prefetcher stops at every 4 KiB.
 
 Row groups [first_group, last_group) are computed, so that several cores can share a matrix. Rows of
 padding come out as zero, since their weights are. See `matrix` for the layouts.
+
+The weights are what the time goes to. Versions that were tried for 4-bit weights, from memory, against a
+plain read of the same bytes in turns (which asks for nothing ahead, so that more than 1 is possible):
+1. one row group after the other, nothing asked for ahead: 0.9;
+2. asked for ahead, since a processor's own prefetcher stops at every 4 KiB: 0.85 to 1.06, by the hour;
+3. two row groups at a time, half of the range apart, of quantised weights: 0.97 to 1.14. Two streams keep
+   more reads of memory under way. In a twin in C four gained nothing more, nor did aligned loads.
 """
 
 from axiom.lang import (
     Slice,
+    Vec,
     bitcast,
     convert,
     f16,
@@ -21,9 +28,7 @@ from axiom.lang import (
     i8,
     i32,
     load_bytes,
-    prefetch,
     reinterpret,
-    size_of,
     splat,
     static,
     u8,
@@ -32,12 +37,13 @@ from axiom.lang import (
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import dot4, dot4_small
-from axiom.metal.ops.matrix import Q4_BLOCK_BYTES, Q8_BLOCK_BYTES, Matrix
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_8_AT, OFFSET_128_AT, SCALE_AT
-
-# Far enough to hide memory, near enough to stay in the first-level cache; measured from 1 to 8 KiB.
-PREFETCH_BYTES = 2048
+from axiom.metal.arch.simd import dot4
+from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.floats import floats_of
+from axiom.metal.ops.gemv_k import unit_q6_k, unit_with_minimums
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, Q8_BLOCK_BYTES, Matrix
+from axiom.metal.ops.nibbles import unit_nibbles
+from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
 
 
 @fn
@@ -54,85 +60,75 @@ def gemv(
     weights: the packed matrix. activations: blocks of `quantise` for the quantised layouts, else f32
     padded to a multiple of 4 with finite numbers. out: all rows, padded to a multiple of 16.
     """
-    if matrix.layout == "q8_0x16":
-        gemv_q8_0x16(matrix, weights, activations, out, first_group, last_group)
-    elif matrix.layout == "q4_0x16":
-        gemv_q4_0x16(matrix, weights, activations, out, first_group, last_group)
-    elif matrix.layout == "f16x16":
-        gemv_float(f16, matrix, weights, reinterpret(f32, activations), out, first_group, last_group)
+    if matrix.quantised:
+        gemv_quantised(matrix, weights, activations, out, first_group, last_group)
     else:
-        gemv_float(f32, matrix, weights, reinterpret(f32, activations), out, first_group, last_group)
+        gemv_float(matrix, weights, reinterpret(f32, activations), out, first_group, last_group)
+
+
+@fn
+def gemv_quantised(
+    matrix: Matrix,
+    weights: Slice[u8],
+    activations: Slice[u8],
+    out: Slice[f32],
+    first_group: u64,
+    last_group: u64,
+) -> None:
+    """Multiply by quantised weights, two row groups at a time."""
+    half = (last_group - first_group) // 2
+    x_bytes = matrix.unit_columns // BLOCK_COLUMNS * BLOCK_BYTES
+    row = activations.part(0, matrix.n_units * x_bytes)
+    for g in urange(first_group, first_group + half):
+        group0 = weights.part(g * matrix.group_bytes, matrix.group_bytes)
+        group1 = weights.part((g + half) * matrix.group_bytes, matrix.group_bytes)
+        acc0 = splat(f32, 16, 0.0)
+        acc1 = splat(f32, 16, 0.0)
+        for b in urange(matrix.n_units):
+            x = row.part(b * x_bytes, x_bytes)
+            acc0 = unit(matrix, group0.part(b * matrix.unit_bytes, matrix.unit_bytes), x, acc0)
+            acc1 = unit(matrix, group1.part(b * matrix.unit_bytes, matrix.unit_bytes), x, acc1)
+        vstore(out, g * 16, acc0)
+        vstore(out, (g + half) * 16, acc1)
+    for g in urange(first_group + half * 2, last_group):
+        group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
+        acc = splat(f32, 16, 0.0)
+        for b in urange(matrix.n_units):
+            x = row.part(b * x_bytes, x_bytes)
+            acc = unit(matrix, group.part(b * matrix.unit_bytes, matrix.unit_bytes), x, acc)
+        vstore(out, g * 16, acc)
 
 
 @fn(inline="always")
-def prefetch_block(weights: Slice[u8], block_bytes: int) -> None:
-    """Ask for as many bytes as a block has, `PREFETCH_BYTES` ahead of it."""
-    for line in static(range(PREFETCH_BYTES, PREFETCH_BYTES + block_bytes, 64)):
-        prefetch(weights, line)
+def unit(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
+    """Add a block's, or super-block's, part to the sums of 16 rows."""
+    if matrix.layout == "q8_0x16":
+        return unit_q8_0(w, x, acc)
+    elif matrix.layout in NIBBLE_BLOCKS:
+        return unit_nibbles(NIBBLE_BLOCKS[matrix.layout], w, x, acc)
+    elif matrix.layout == "q6_kx16":
+        return unit_q6_k(w, x, acc)
+    else:
+        return unit_with_minimums(matrix, w, x, acc)
 
 
-@fn
-def gemv_q8_0x16(
-    matrix: Matrix,
-    weights: Slice[u8],
-    activations: Slice[u8],
-    out: Slice[f32],
-    first_group: u64,
-    last_group: u64,
-) -> None:
-    """Multiply by 8-bit weights."""
-    for g in urange(first_group, last_group):
-        group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
-        acc = splat(f32, 16, 0.0)
-        for b in urange(matrix.n_blocks):
-            w = group.part(b * Q8_BLOCK_BYTES, Q8_BLOCK_BYTES)
-            prefetch_block(w, Q8_BLOCK_BYTES)
-            x = activations.part(b * BLOCK_BYTES, BLOCK_BYTES)
-            even = splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT))
-            odd = splat(i32, 16, 0)
-            for v in static(range(0, 8, 2)):
-                x_even = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-                x_odd = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v + 4)))
-                even = dot4(even, vload_bytes(u8, 64, w, 32 + 64 * v), x_even)
-                odd = dot4(odd, vload_bytes(u8, 64, w, 96 + 64 * v), x_odd)
-            scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
-            acc = fma(convert(f32, even + odd), scale, acc)
-        vstore(out, g * 16, acc)
-
-
-@fn
-def gemv_q4_0x16(
-    matrix: Matrix,
-    weights: Slice[u8],
-    activations: Slice[u8],
-    out: Slice[f32],
-    first_group: u64,
-    last_group: u64,
-) -> None:
-    """Multiply by 4-bit weights."""
-    for g in urange(first_group, last_group):
-        group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
-        acc = splat(f32, 16, 0.0)
-        for b in urange(matrix.n_blocks):
-            w = group.part(b * Q4_BLOCK_BYTES, Q4_BLOCK_BYTES)
-            prefetch_block(w, Q4_BLOCK_BYTES)
-            x = activations.part(b * BLOCK_BYTES, BLOCK_BYTES)
-            low = splat(i32, 16, load_bytes(i32, x, OFFSET_8_AT))
-            high = splat(i32, 16, 0)
-            for v in static(range(4)):
-                nibbles = vload_bytes(u8, 64, w, 32 + 64 * v)
-                x_low = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-                x_high = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 16 + 4 * v)))
-                low = dot4_small(low, nibbles & 15, x_low)
-                high = dot4_small(high, nibbles >> 4, x_high)
-            scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
-            acc = fma(convert(f32, low + high), scale, acc)
-        vstore(out, g * 16, acc)
+@fn(inline="always")
+def unit_q8_0(w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
+    """Add a block of 8-bit weights."""
+    prefetch_part(w, BLOCK_AHEAD_BYTES, Q8_BLOCK_BYTES, 0, 1)
+    even = splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT))
+    odd = splat(i32, 16, 0)
+    for v in static(range(0, 8, 2)):
+        x_even = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
+        x_odd = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v + 4)))
+        even = dot4(even, vload_bytes(u8, 64, w, 32 + 64 * v), x_even)
+        odd = dot4(odd, vload_bytes(u8, 64, w, 96 + 64 * v), x_odd)
+    scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
+    return fma(convert(f32, even + odd), scale, acc)
 
 
 @fn
 def gemv_float(
-    element: type[f16] | type[f32],
     matrix: Matrix,
     weights: Slice[u8],
     activations: Slice[f32],
@@ -140,7 +136,8 @@ def gemv_float(
     first_group: u64,
     last_group: u64,
 ) -> None:
-    """Multiply by weights in f16 or f32."""
+    """Multiply by weights in f16, bf16 or f32."""
+    row = activations.part(0, matrix.padded_columns)
     for g in urange(first_group, last_group):
         group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
         a0 = splat(f32, 16, 0.0)
@@ -148,15 +145,11 @@ def gemv_float(
         a2 = splat(f32, 16, 0.0)
         a3 = splat(f32, 16, 0.0)
         for k in urange(matrix.padded_columns // 4):
-            w = group.part(k * (64 * size_of(element)), 64 * size_of(element))
-            prefetch_block(w, 64 * size_of(element))
-            x = activations.part(k * 4, 4)
-            w0 = convert(f32, vload_bytes(element, 16, w, 0))
-            w1 = convert(f32, vload_bytes(element, 16, w, 16 * size_of(element)))
-            w2 = convert(f32, vload_bytes(element, 16, w, 32 * size_of(element)))
-            w3 = convert(f32, vload_bytes(element, 16, w, 48 * size_of(element)))
-            a0 = fma(w0, splat(f32, 16, x[0]), a0)
-            a1 = fma(w1, splat(f32, 16, x[1]), a1)
-            a2 = fma(w2, splat(f32, 16, x[2]), a2)
-            a3 = fma(w3, splat(f32, 16, x[3]), a3)
+            w = group.part(k * (64 * matrix.float_bytes), 64 * matrix.float_bytes)
+            prefetch_part(w, BLOCK_AHEAD_BYTES, 64 * matrix.float_bytes, 0, 1)
+            x = row.part(k * 4, 4)
+            a0 = fma(floats_of(matrix, w, 0), splat(f32, 16, x[0]), a0)
+            a1 = fma(floats_of(matrix, w, 1), splat(f32, 16, x[1]), a1)
+            a2 = fma(floats_of(matrix, w, 2), splat(f32, 16, x[2]), a2)
+            a3 = fma(floats_of(matrix, w, 3), splat(f32, 16, x[3]), a3)
         vstore(out, g * 16, (a0 + a1) + (a2 + a3))

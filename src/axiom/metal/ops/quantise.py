@@ -1,7 +1,9 @@
 """Quantisation of activations into blocks of 32 signed bytes.
 
-A block is 48 bytes: 32 x i8 q | i32 -128 * sum(q) | i32 -8 * sum(q) | f32 scale d | 4 zero bytes. The
-two multiples of the sum cancel what the packed weights are offset by (128 for q8_0x16, 8 for q4_0x16).
+A block is 64 bytes: 32 x i8 q | i32 -128 * sum(q) | i32 -8 * sum(q) | f32 scale d | f32 d * sum(q) |
+i32 -32 * the sum of the first 16 q | i32 -32 * the sum of the others | i32 -16 * sum(q) | 4 zero bytes.
+The multiples of sums cancel what the packed weights are offset by (128 for q8_0x16, 8 for q4_0x16, 16 for
+q5_0x16, 32 for q6_kx16); d * sum(q) is what minimums are multiplied by.
 
 d = amax / 127 and q = round_to_even(x * (127 / amax)), so |q| <= 127. A block whose largest magnitude is
 below 1e-30 becomes zeros with d = 0. Integers are summed exactly; nothing depends on an order.
@@ -27,10 +29,14 @@ from axiom.lang import (
     vstore_bytes,
 )
 
-BLOCK_BYTES = 48
+BLOCK_BYTES = 64
 OFFSET_128_AT = 32
 OFFSET_8_AT = 36
 SCALE_AT = 40
+FIRST_32_AT = 44
+SUM_AT = 44
+OFFSET_32_AT = 48
+OFFSET_16_AT = 56
 NEGLIGIBLE = 1e-30
 
 
@@ -41,7 +47,7 @@ def quantised_bytes(count: int) -> int:
 
 @fn
 def quantise(x: Slice[f32], out: Slice[u8]) -> None:
-    """Quantise x (a multiple of 32 numbers) into out (48 bytes per 32 numbers)."""
+    """Quantise x (a multiple of 32 numbers) into out (64 bytes per 32 numbers)."""
     for b in urange(x.length // 32):
         numbers = x.part(b * 32, 32)
         block = out.part(b * BLOCK_BYTES, BLOCK_BYTES)
@@ -56,10 +62,16 @@ def quantise(x: Slice[f32], out: Slice[u8]) -> None:
         factor = splat(f32, 16, inverse)
         q0 = convert(i32, round_even(first * factor))
         q1 = convert(i32, round_even(second * factor))
-        total = reduce_add(q0 + q1)
+        sum0 = reduce_add(q0)
+        sum1 = reduce_add(q1)
+        total = sum0 + sum1
         vstore_bytes(block, 0, convert(i8, q0))
         vstore_bytes(block, 16, convert(i8, q1))
         store_bytes(block, OFFSET_128_AT, total * -128)
         store_bytes(block, OFFSET_8_AT, total * -8)
         store_bytes(block, SCALE_AT, scale)
-        store_bytes(block, SCALE_AT + 4, i32(0))
+        store_bytes(block, SUM_AT, f32(total) * scale)
+        store_bytes(block, OFFSET_32_AT, sum0 * -32)
+        store_bytes(block, OFFSET_32_AT + 4, sum1 * -32)
+        store_bytes(block, OFFSET_16_AT, total * -16)
+        store_bytes(block, OFFSET_16_AT + 4, i32(0))

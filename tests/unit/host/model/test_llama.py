@@ -22,7 +22,7 @@ from tests.unit.host.model.gguf_builder import (
 )
 
 F32 = int(GGMLQuantizationType.F32)
-BF16 = int(GGMLQuantizationType.BF16)
+IQ4_NL = int(GGMLQuantizationType.IQ4_NL)
 Q4_K = int(GGMLQuantizationType.Q4_K)
 ENTRIES = llama_entries()
 
@@ -159,8 +159,8 @@ def test_a_missing_tensor_is_named(name: str, tmp_path: Path) -> None:
         ("token_embd.weight", {"shape": (len(TOKENS) * 32,)}, "no matrix token_embd.weight"),
         (
             "blk.1.ffn_up.weight",
-            {"type": BF16, "data": bytes(4096)},
-            "the tensor blk.1.ffn_up.weight is of type BF16, which is not supported; "
+            {"type": IQ4_NL, "data": bytes(64 * 18)},
+            "the tensor blk.1.ffn_up.weight is of type IQ4_NL, which is not supported; "
             "what works: F32, F16, Q8_0, Q4_0",
         ),
         ("blk.0.ffn_norm.weight", {"type": 1, "data": bytes(64)}, "is of type F16, which is not supported"),

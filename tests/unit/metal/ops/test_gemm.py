@@ -12,10 +12,8 @@ from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import quantise
 from tests.support.identity import run_checked
-from tests.support.packing import pack
+from tests.support.packing import LAYOUTS, columns_for, pack
 from tests.support.targets import HOSTED_TARGETS, run
-
-LAYOUTS = ("q8_0x16", "q4_0x16", "f16x16", "f32x16")
 
 
 @cache
@@ -57,6 +55,7 @@ def test_a_batch_has_the_bits_of_each_token(
     target: str, layout: str, rows: int, columns: int, scale: float
 ) -> None:
     random = np.random.default_rng(rows + columns)
+    columns = columns_for(layout, columns)
     packed, _ = pack(layout, random.normal(size=(rows, columns)).astype(np.float32))
     matrix, n_tokens, stride = Matrix(layout, rows, columns), 15, 64
     x = (random.normal(size=(n_tokens, columns)) * scale).astype(np.float32)
@@ -67,7 +66,9 @@ def test_a_batch_has_the_bits_of_each_token(
     for count in (15, 1, 3):
         made = np.full((n_tokens, stride), np.nan, np.float32)
         for first, last in ((0, 1), (1, matrix.n_groups)):
-            run_checked(
+            # The oracle is slow; `gemv`, which the bits are compared with, is checked against it at length.
+            call = run_checked if count == 3 and scale == 1.0 and rows == 16 else run
+            call(
                 target,
                 gemm_for(matrix, stride),
                 packed,

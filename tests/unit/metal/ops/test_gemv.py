@@ -11,10 +11,8 @@ from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import quantise, quantised_bytes
 from tests.support.identity import run_checked
-from tests.support.packing import dequantise, pack, pack_q4, pack_q8
+from tests.support.packing import LAYOUTS, columns_for, dequantise, pack, pack_q4, pack_q8
 from tests.support.targets import TARGETS, run
-
-LAYOUTS = ("q8_0x16", "q4_0x16", "f16x16", "f32x16")
 
 
 @cache
@@ -36,7 +34,7 @@ def activations_for(matrix: Matrix, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
         return np.pad(x, (0, -len(x) % 4)).view(np.uint8), x.astype(np.float64)
     out = np.zeros(quantised_bytes(len(x)), np.uint8)
     run("python", quantise, x, out)
-    blocks = out.reshape(-1, 48)
+    blocks = out.reshape(-1, 64)
     d = np.ascontiguousarray(blocks[:, 40:44]).view(np.float32).astype(np.float64)
     return out, (blocks[:, :32].view(np.int8) * d).reshape(-1)
 
@@ -52,6 +50,7 @@ def multiply(target: str, matrix: Matrix, packed: np.ndarray, activations: np.nd
 @pytest.mark.parametrize(("rows", "columns"), [(16, 32), (40, 96), (1, 64), (172, 64)])
 def test_products_agree_with_float64(target: str, layout: str, rows: int, columns: int) -> None:
     random = np.random.default_rng(rows * 1000 + columns)
+    columns = columns_for(layout, columns)
     packed, exact = pack(layout, random.normal(size=(rows, columns)).astype(np.float32))
     matrix = Matrix(layout, rows, columns)
     assert len(packed) == matrix.bytes
@@ -99,9 +98,10 @@ def test_extreme_quants_are_exact(target: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_row_groups_may_be_shared_out_in_any_way(target: str, layout: str) -> None:
     random = np.random.default_rng(5)
-    packed, _ = pack(layout, random.normal(size=(80, 64)).astype(np.float32))
-    matrix = Matrix(layout, 80, 64)
-    activations, _ = activations_for(matrix, random.normal(size=64).astype(np.float32))
+    columns = columns_for(layout, 64)
+    packed, _ = pack(layout, random.normal(size=(80, columns)).astype(np.float32))
+    matrix = Matrix(layout, 80, columns)
+    activations, _ = activations_for(matrix, random.normal(size=columns).astype(np.float32))
     whole = multiply(target, matrix, packed, activations)
     parts = np.full(80, np.nan, np.float32)
     for first, last in ((3, 5), (0, 1), (1, 3), (2, 2)):

@@ -12,7 +12,7 @@ from tests.support.targets import TARGETS
 def quantised(target: str, x: NDArray[np.float32]) -> NDArray[np.uint8]:
     out = np.full(quantised_bytes(len(x)), 0xAA, np.uint8)
     run_checked(target, quantise, x, out)
-    return out.reshape(-1, 48)
+    return out.reshape(-1, 64)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -26,7 +26,10 @@ def test_a_block_holds_rounded_numbers_their_sums_and_the_scale(target: str) -> 
         assert block[:32].view(np.int8).tolist() == q.tolist()
         assert block[32:40].view(np.int32).tolist() == [-128 * q.sum(), -8 * q.sum()]
         assert block[40:44].view(np.float32)[0] == amax / np.float32(127)
-        assert block[44:].tolist() == [0] * 4
+        assert block[44:48].view(np.float32)[0] == amax / np.float32(127) * np.float32(q.sum())
+        assert block[48:56].view(np.int32).tolist() == [-32 * q[:16].sum(), -32 * q[16:].sum()]
+        assert block[56:60].view(np.int32)[0] == -16 * q.sum()
+        assert block[60:].tolist() == [0] * 4
 
 
 @pytest.mark.parametrize("target", TARGETS)

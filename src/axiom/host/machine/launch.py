@@ -1,0 +1,113 @@
+"""What it takes to start a machine, remembered, so that the next start can do it first of all.
+
+A launch is decided by the packed model, the options and this program's own files. While the machine boots,
+the rest of the program is imported and the model's tokenizer is made. Light to import, for that reason.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import axiom
+from axiom.host.errors import UserError
+from axiom.host.machine.guest_memory import available_bytes
+from axiom.host.machine.options import SessionOptions
+from axiom.host.machine.qemu import MachineOptions, Qemu
+
+ROOMS = ("abi", "lang", "compiler", "metal", "host/image", "host/machine")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """An image, the packed model, and how much memory of what kind; rings_address: of the link region."""
+
+    image: str
+    model: str
+    memory_bytes: int
+    shared_bytes: int
+    rings_address: int
+    load: Literal["nvme", "map"]
+    link: Literal["memory", "serial"]
+    command_line: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A machine that is booting, and when it was started (time.monotonic)."""
+
+    launch: Launch
+    machine: Qemu
+    began: float
+    launched: float
+
+
+def start_machine(launch: Launch, options: SessionOptions) -> Started:
+    """Start the machine of a launch; whoever gets it closes it. Raises UserError when memory is short."""
+    began = time.monotonic()
+    assert options.machine != "hosted"
+    missing = launch.memory_bytes - available_bytes()
+    if missing > 0:
+        raise UserError(
+            f"the machine needs {launch.memory_bytes >> 20} MiB, and this computer is short of "
+            f"{missing} bytes.",
+            "close something, or choose a shorter --context",
+        )
+    wanted = MachineOptions(
+        image=Path(launch.image),
+        memory_bytes=launch.memory_bytes,
+        shared_bytes=launch.shared_bytes,
+        model=Path(launch.model),
+        load=launch.load,
+        cores=options.cpus,
+        accelerator=options.machine,
+        link=launch.link,
+        command_line=launch.command_line,
+    )
+    machine = Qemu(wanted)
+    return Started(launch, machine, began, time.monotonic())
+
+
+def remember_launch(launch: Launch, options: SessionOptions) -> None:
+    """Keep a launch that has worked; where nothing can be written, nothing is kept."""
+    path = _place(launch.model, options)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(asdict(launch)))
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+def remembered_launch(model: Path, options: SessionOptions) -> Launch | None:
+    """Return the launch of a packed model with these options, if there was one and nothing has changed."""
+    try:
+        fields: dict[str, Any] = json.loads(_place(str(model), options).read_text())
+        launch = Launch(**fields)
+    except (OSError, ValueError, TypeError):
+        return None
+    there = os.path.isfile(launch.image) and os.path.isfile(launch.model)
+    return launch if there else None
+
+
+def _place(model: str, options: SessionOptions) -> Path:
+    digest = hashlib.sha256(f"{model}|{options!r}|".encode(errors="surrogateescape"))
+    root = os.path.dirname(axiom.__file__)
+    for room in ROOMS:
+        _add_files(digest, os.path.join(root, room))
+    return options.cache / "launches" / f"{digest.hexdigest()[:32]}.json"
+
+
+def _add_files(digest: Any, folder: str) -> None:
+    """Add the name, size and time of every source file; their contents would take longer to read."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.is_dir():
+                _add_files(digest, entry.path)
+            elif entry.name.endswith(".py"):
+                facts = entry.stat()
+                digest.update(f"{entry.path}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())

@@ -1,0 +1,26 @@
+"""How a model is to be served. Light to import: every start goes through here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+MachineName = Literal["auto", "kvm", "tcg", "hosted"]
+LoadName = Literal["auto", "map", "nvme"]
+LinkName = Literal["auto", "ring", "uart"]
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What was asked for; None means "as the plan says".
+
+    load: "map" puts the packed file's pages into the machine's memory, "nvme" has the kernel read it from a
+    drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring.
+    """
+
+    machine: MachineName = "auto"
+    cpus: int = 1
+    memory_bytes: int | None = None
+    n_context: int | None = None
+    cache: Path = Path()
+    load: LoadName = "auto"
+    link: LinkName = "auto"
