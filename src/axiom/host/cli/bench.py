@@ -4,14 +4,23 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from axiom.host.bench.facts import machine_facts
-from axiom.host.bench.measure import FULL, QUICK, START_PROMPT, Comparison, Plan, compare, random_tokens
+from axiom.host.bench.measure import (
+    FULL,
+    QUICK,
+    START_PROMPT,
+    Comparison,
+    Effort,
+    Plan,
+    compare,
+    random_tokens,
+)
 from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
 from axiom.host.bench.report import comparison_json, plot
 from axiom.host.cli.models import open_model
@@ -34,6 +43,7 @@ class BenchOptions:
     cpus: int
     context: int | None
     quick: bool
+    tokens: int | None
     json: bool
     plot: Path | None
 
@@ -69,7 +79,7 @@ def bench_model(options: BenchOptions, console: Console) -> None:
             model,
             path,
             wanted,
-            QUICK if options.quick else FULL,
+            _effort(options),
             interpreter,
             start_axiom,
             start_peer,
@@ -83,6 +93,11 @@ def bench_model(options: BenchOptions, console: Console) -> None:
         _show(made, report["facts"])
     if options.plot is not None:
         plot(made, options.plot)
+
+
+def _effort(options: BenchOptions) -> Effort:
+    effort = QUICK if options.quick else FULL
+    return effort if options.tokens is None else replace(effort, jitter_tokens=options.tokens)
 
 
 def _peer(text: str) -> Path | None:

@@ -166,12 +166,17 @@ def bench(
     context: ContextOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds and shorter prompts.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens to take the jitter from; 2,000 when left out.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latencies and bandwidth as a PNG.")] = None,
 ) -> None:
     """Measure Axiom and llama.cpp in turns on the same model, and print medians and ratios."""
     from axiom.host.cli.bench import BenchOptions, bench_model
 
-    bench_model(BenchOptions(model, peer, machine, cpus, context, quick, json, plot), error_console())
+    bench_model(
+        BenchOptions(model, peer, machine, cpus, context, quick, tokens, json, plot), error_console()
+    )
 
 
 @app.command()
