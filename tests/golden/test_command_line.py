@@ -280,6 +280,22 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         subprocess.run(["umount", str(small)], check=True)
 
 
+def test_the_doctor_names_what_it_found(home: Path) -> None:
+    done = axiom(home, "doctor")
+    assert done.returncode in (0, 3)
+    assert "huge pages" in done.stdout
+    chosen = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if chosen.exists():
+        word = chosen.read_text().partition("[")[2].partition("]")[0]
+        assert f"[{word}]" in done.stdout
+
+
+def test_the_model_and_the_link_take_either_way_to_the_same_numbers(home: Path) -> None:
+    asked = ["-p", "Once", "-n", "6", "--machine", MACHINE, "--cpus", "1"]
+    ways = [["--load", "map"], ["--load", "nvme"], ["--link", "uart"]]
+    assert len({run_json(home, *asked, *way)["logits_digest"] for way in ways}) == 1
+
+
 @pytest.mark.parametrize("command", [[], ["run"], ["plan"], ["doctor"], ["trace"], ["bench"]])
 def test_every_help_is_there(home: Path, command: list[str]) -> None:
     done = axiom(home, *command, "--help")

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from axiom.host.errors import AxiomError
@@ -22,7 +23,7 @@ def examine() -> int:
     table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
     needed = [_qemu(), _binutils("ld"), _binutils("addr2line"), _processor(), _memory()]
     for good, *row in [*needed, _kvm(), _pages()]:
-        table.add_row("ok" if good else "--", *row)
+        table.add_row("ok" if good else "--", *map(escape, row))
     Console(highlight=False).print(table)
     return 0 if all(line[0] for line in needed) else 3
 
