@@ -51,6 +51,11 @@ class BenchOptions:
 def bench_model(options: BenchOptions, console: Console) -> None:
     """Measure and print."""
     machine = machine_name(options.machine)
+    if machine == "hosted" and options.peer != "none":
+        raise UserError(
+            "a kernel in this process polls while the peer runs, so that neither is measured fairly.",
+            "choose --machine kvm, or --peer none",
+        )
     interpreter = _peer(options.peer)
     model = open_model(options.model, console)
     path = Path(options.model) if options.model is not None else bundled_model_path()
