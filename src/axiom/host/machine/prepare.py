@@ -19,7 +19,7 @@ from axiom.host.machine.launch import Launch
 from axiom.host.machine.options import SessionOptions
 from axiom.host.model.packed_file import PackedModel
 
-LEAST_SHARED_BYTES = 16 << 20
+LEAST_SHARED_BYTES = 4 << 20
 
 
 def session_plan(model: PackedModel, options: SessionOptions) -> MemoryPlan:
