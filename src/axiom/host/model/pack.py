@@ -70,5 +70,5 @@ def _read(gguf_path: Path) -> tuple[LlamaModel, ModelFacts]:
         )
     Tokenizer(vocabulary)  # refuses a vocabulary that cannot write every text
     template = file.metadata.text(CHAT_TEMPLATE) if CHAT_TEMPLATE in file.metadata else None
-    facts = ModelFacts(model.name, gguf_path.name, model.quantisation(), template, vocabulary.to_json())
+    facts = ModelFacts(model.name, gguf_path.name, model.quantisation(), template, vocabulary)
     return model, facts

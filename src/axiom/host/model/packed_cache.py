@@ -5,7 +5,7 @@ from pathlib import Path
 
 from axiom.host.model.content_key import remembered_content_id
 
-FORMAT_VERSION = 4  # of what is packed; a new one leaves older cached files unused
+FORMAT_VERSION = 5  # of what is packed; a new one leaves older cached files unused
 
 
 def default_cache_dir() -> Path:

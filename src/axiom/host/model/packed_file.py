@@ -1,7 +1,8 @@
 """The packed model file: header page, digest table, weights, metadata. The kernel reads all but the last.
 
-Layout: abi/packed_model.py has the header. The metadata are JSON whose first member is the CRC-32C of all
-that follows it; the weights are checked, chunk by chunk, by whoever loads them.
+Layout: abi/packed_model.py has the header. The metadata are a line of JSON whose first member is the
+CRC-32C of all that follows it, and the tables of the vocabulary (vocabulary_table.py). The weights are
+checked, chunk by chunk, by whoever loads them.
 """
 
 import json
@@ -9,13 +10,18 @@ import struct
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import google_crc32c
 
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.abi.packed_model import HEADER_BYTES, HEADER_CRC_OFFSET, PACKED_MAGIC, PACKED_VERSION
 from axiom.host.model.vocabulary import Vocabulary
+from axiom.host.model.vocabulary_table import (
+    read_vocabulary_tables,
+    vocabulary_facts,
+    vocabulary_tables,
+)
 from axiom.host.serve.tokenizer import Tokenizer
 
 DIGEST_CHUNK_BYTES = 2 << 20
@@ -92,15 +98,14 @@ def parse_header(page: bytes) -> Header | None:
 class ModelFacts:
     """What is worth knowing of a model beside its weights.
 
-    quantisation: how many matrices there are of each GGUF type. vocabulary: what `Vocabulary.to_json`
-    returned.
+    quantisation: how many matrices there are of each GGUF type.
     """
 
     name: str
     source_name: str
     quantisation: dict[str, int]
     chat_template: str | None
-    vocabulary: dict[str, Any]
+    vocabulary: Vocabulary
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,8 @@ class PackedModel:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer; made on first use, which takes a second for a large vocabulary."""
-        return Tokenizer(Vocabulary.from_json(self.facts.vocabulary))
+        """The model's tokenizer."""
+        return Tokenizer(self.facts.vocabulary)
 
 
 def read_packed(path: Path) -> PackedModel | None:
@@ -170,13 +175,15 @@ def read_packed(path: Path) -> PackedModel | None:
     if header is None or raw is None:
         return None
     try:
-        metadata = json.loads(raw)
+        line_bytes = raw.index(b"\n") + 1
+        metadata = json.loads(raw[:line_bytes])
         shape = ModelShape(**metadata["shape"])
         tensors = tuple(TensorSpec(**entry) for entry in metadata["tensors"])
-        facts = ModelFacts(**metadata["facts"])
+        facts = metadata["facts"]
+        vocabulary = read_vocabulary_tables(facts.pop("vocabulary"), memoryview(raw)[line_bytes:])
+        return PackedModel(path, header, shape, tensors, ModelFacts(**facts, vocabulary=vocabulary))
     except (ValueError, TypeError, KeyError):
         return None
-    return PackedModel(path, header, shape, tensors, facts)
 
 
 def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
@@ -204,8 +211,10 @@ def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
 
 def metadata_bytes(shape: ModelShape, tensors: tuple[TensorSpec, ...], facts: ModelFacts) -> bytes:
     """Return the metadata as they are written."""
-    whole = {"shape": asdict(shape), "tensors": [asdict(t) for t in tensors], "facts": vars(facts)}
-    rest = b'", ' + json.dumps(whole, sort_keys=True).encode()[1:]
+    named = vars(facts) | {"vocabulary": vocabulary_facts(facts.vocabulary)}
+    whole = {"shape": asdict(shape), "tensors": [asdict(t) for t in tensors], "facts": named}
+    line = json.dumps(whole, sort_keys=True).encode() + b"\n"
+    rest = b'", ' + line[1:] + vocabulary_tables(facts.vocabulary)
     return _CRC_PREFIX + _crc_digits(rest) + rest
 
 

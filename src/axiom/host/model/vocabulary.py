@@ -5,13 +5,14 @@ Two kinds are known: "spm" (GGUF model `llama`: SentencePiece scores, byte fallb
 llama.cpp's defaults where a key is absent. What encodes and decodes text with it is axiom.host.serve.
 """
 
-import itertools
-from dataclasses import dataclass, fields
-from typing import cast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from axiom.host.errors import UserError
 from axiom.host.model.gguf_metadata import Metadata
 from axiom.host.model.shown import shown
+from axiom.host.model.vocabulary_index import VocabularyIndex
 
 PREFIX = "tokenizer.ggml."
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -29,47 +30,25 @@ class Vocabulary:
 
     merges: ids of the left and right part of every merge, the most urgent first.
     eos_ids: every id that ends an answer. add_bos: whether the model expects texts to begin with bos_id.
+    index: finds what is asked for without reading all of it, where the vocabulary comes from tables.
     """
 
     kind: str
     pre: str
-    tokens: list[str]
-    types: list[int]
-    merges: list[tuple[int, int]]
+    tokens: Sequence[str]
+    types: Sequence[int]
+    merges: Sequence[tuple[int, int]]
     bos_id: int | None
     unknown_id: int | None
     eos_ids: tuple[int, ...]
     add_bos: bool
     add_space_prefix: bool
+    index: VocabularyIndex | None = None
 
     def ids_of(self, *types: int) -> list[int]:
         """Return the ids of the tokens of these types, with text."""
-        typed = zip(self.types, self.tokens, strict=True)
-        return [token_id for token_id, (kind, text) in enumerate(typed) if kind in types and text]
-
-    def to_json(self) -> dict[str, object]:
-        """Return the vocabulary as JSON values."""
-        values: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["merges"] = list(itertools.chain.from_iterable(self.merges))
-        values["eos_ids"] = list(self.eos_ids)
-        return values
-
-    @classmethod
-    def from_json(cls, values: dict[str, object]) -> "Vocabulary":
-        """Return the vocabulary that `to_json` wrote."""
-        flat = cast(list[int], values["merges"])
-        return cls(
-            kind=cast(str, values["kind"]),
-            pre=cast(str, values["pre"]),
-            tokens=cast(list[str], values["tokens"]),
-            types=cast(list[int], values["types"]),
-            merges=list(zip(flat[::2], flat[1::2], strict=True)),
-            bos_id=cast(int | None, values["bos_id"]),
-            unknown_id=cast(int | None, values["unknown_id"]),
-            eos_ids=tuple(cast(list[int], values["eos_ids"])),
-            add_bos=cast(bool, values["add_bos"]),
-            add_space_prefix=cast(bool, values["add_space_prefix"]),
-        )
+        of_types = re.finditer(b"[%s]" % re.escape(bytes(types)), bytes(self.types))
+        return [found.start() for found in of_types if self.tokens[found.start()]]
 
 
 def read_vocabulary(metadata: Metadata) -> Vocabulary:
@@ -112,6 +91,10 @@ def _types(metadata: Metadata, kind: str, n_tokens: int) -> list[int]:
         return [NORMAL] * n_tokens
     types = metadata.integers(PREFIX + "token_type")
     _same_length(metadata, "token_type", len(types), n_tokens)
+    if unknown := set(types) - set(range(BYTE + 1)):
+        raise UserError(
+            f"{metadata.source}: {PREFIX}token_type has the value {min(unknown)}; 1 to {BYTE} are known."
+        )
     return types
 
 

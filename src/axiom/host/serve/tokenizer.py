@@ -9,11 +9,17 @@ as a space from a SentencePiece vocabulary. Threads may share a tokenizer. The w
 import threading
 from collections.abc import Iterable
 
+from tokenizers import Tokenizer as Encoder
+
 from axiom.host.errors import UserError
 from axiom.host.model.vocabulary import Vocabulary
-from axiom.host.serve.tokenizer_build import build_encoder
+from axiom.host.serve.tokenizer_build import PartEncoders, build_encoder
+from axiom.host.serve.tokenizer_part import MAX_TEXT_CHARACTERS
 from axiom.host.serve.tokenizer_pieces import Pieces
 from axiom.host.serve.tokenizer_stream import StreamDecoder
+
+# From then on the time to make an encoder of everything is well spent.
+MAX_PARTS = 3
 
 
 class Tokenizer:
@@ -23,7 +29,10 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self.eos_ids = frozenset(vocabulary.eos_ids)
         self.bos_id = vocabulary.bos_id
-        self._encoder = build_encoder(vocabulary)
+        indexed = vocabulary.index if vocabulary.kind == "bpe" else None
+        self._parts = None if indexed is None else PartEncoders(vocabulary, indexed)
+        self._n_parts = 0
+        self._encoder = build_encoder(vocabulary) if self._parts is None else None
         self._pieces = Pieces(vocabulary)
         # Whether special tokens are recognised is a property of the encoder, not of a call.
         self._encoding = threading.Lock()
@@ -49,11 +58,24 @@ class Tokenizer:
                 "pair; Unicode text is needed."
             ) from None
         with self._encoding:
-            self._encoder.encode_special_tokens = not parse_special
-            ids = self._encoder.encode(text, add_special_tokens=False).ids
+            encoder = self._encoder_for(text, parse_special)
+            encoder.encode_special_tokens = not parse_special
+            ids = encoder.encode(text, add_special_tokens=False).ids
         if add_bos and self.vocabulary.add_bos and self.bos_id is not None:
             return [self.bos_id, *ids]
         return ids
+
+    def _encoder_for(self, text: str, parse_special: bool) -> Encoder:
+        """Return one that knows all that this text needs: the first few short texts get one each."""
+        if self._encoder is not None:
+            return self._encoder
+        if self._parts is not None and self._n_parts < MAX_PARTS and len(text) <= MAX_TEXT_CHARACTERS:
+            self._n_parts += 1
+            encoder = self._parts.encoder(text, parse_special)
+            if encoder is not None:
+                return encoder
+        self._encoder = build_encoder(self.vocabulary)
+        return self._encoder
 
     def decode(self, ids: Iterable[int], show_special: bool = False) -> str:
         """Return the text of ids; bytes that are no UTF-8 become U+FFFD.

@@ -9,6 +9,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from axiom.host.errors import UserError
 from axiom.host.model.vocabulary import CONTROL, LLAMA3_PRE, UNKNOWN, USER_DEFINED, Vocabulary
+from axiom.host.model.vocabulary_index import VocabularyIndex
+from axiom.host.serve.tokenizer_part import part_for_words
 from axiom.host.serve.tokenizer_pieces import SPACE_MARK
 
 _WORDS = (
@@ -35,7 +37,48 @@ def build_encoder(vocabulary: Vocabulary) -> Tokenizer:
 
     It adds no special tokens by itself. Raises UserError when the vocabulary cannot write every byte.
     """
-    encoder = _spm(vocabulary) if vocabulary.kind == "spm" else _bpe(vocabulary)
+    if vocabulary.kind == "spm":
+        return _with_added(_spm(vocabulary), vocabulary)
+    whole_words = vocabulary.pre in LLAMA3_PRE
+    return _bpe(vocabulary, models.BPE(_ids(vocabulary), _merges(vocabulary), ignore_merges=whole_words))
+
+
+class PartEncoders:
+    """Encoders of byte-level vocabularies with an index, each of the part that one text needs."""
+
+    def __init__(self, vocabulary: Vocabulary, index: VocabularyIndex) -> None:
+        marks = pre_tokenizers.ByteLevel.alphabet()
+        added = vocabulary.ids_of(CONTROL, UNKNOWN, USER_DEFINED)
+        found = {mark: index.find(mark) for mark in marks}
+        self._marks = {mark: token_id for mark, token_id in found.items() if token_id is not None}
+        self._added = {vocabulary.tokens[i]: i for i in added}
+        self._vocabulary, self._index = vocabulary, index
+        self._divider = _bpe(vocabulary, models.BPE(self._marks | self._added, []))
+
+    def encoder(self, text: str, parse_special: bool) -> Tokenizer | None:
+        """Return an encoder that gives this text its ids; None when it would need too much."""
+        part = part_for_words(self._index, self._marks | self._added, self._words(text, parse_special))
+        if part is None:
+            return None
+        whole_words = self._vocabulary.pre in LLAMA3_PRE
+        return _bpe(self._vocabulary, models.BPE(part.ids, part.merges, ignore_merges=whole_words))
+
+    def _words(self, text: str, parse_special: bool) -> set[str]:
+        """Return the stretches of a text that are encoded each by itself, or a few of them as one."""
+        self._divider.encode_special_tokens = not parse_special
+        divided = self._divider.encode(text, add_special_tokens=False)
+        words: set[str] = set()
+        word, number = "", None
+        for mark, belongs_to in zip(divided.tokens, divided.word_ids, strict=True):
+            if mark in self._added or belongs_to != number:
+                words.add(word)
+                word, number = "", belongs_to
+            if mark not in self._added:
+                word += mark
+        return words | {word}
+
+
+def _with_added(encoder: Tokenizer, vocabulary: Vocabulary) -> Tokenizer:
     added = [
         AddedToken(vocabulary.tokens[i], special=vocabulary.types[i] != USER_DEFINED, normalized=False)
         for i in vocabulary.ids_of(CONTROL, UNKNOWN, USER_DEFINED)
@@ -49,21 +92,19 @@ def _ids(vocabulary: Vocabulary) -> dict[str, int]:
 
 
 def _merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    tokens = vocabulary.tokens
+    tokens = list(vocabulary.tokens)
     return [(tokens[left], tokens[right]) for left, right in vocabulary.merges]
 
 
-def _bpe(vocabulary: Vocabulary) -> Tokenizer:
-    ids = _ids(vocabulary)
-    missing = [mark for mark in pre_tokenizers.ByteLevel.alphabet() if mark not in ids]
+def _bpe(vocabulary: Vocabulary, model: models.BPE) -> Tokenizer:
+    encoder = Tokenizer(model)
+    missing = [mark for mark in pre_tokenizers.ByteLevel.alphabet() if encoder.token_to_id(mark) is None]
     if missing:
         # The library would leave out such bytes without a word.
         raise UserError(
             f"the vocabulary has no token for {len(missing)} of the 256 bytes (such as {min(missing)!a}); "
             "a whole byte-level vocabulary is needed."
         )
-    whole_words = vocabulary.pre in LLAMA3_PRE
-    encoder = Tokenizer(models.BPE(ids, _merges(vocabulary), ignore_merges=whole_words))
     if vocabulary.pre == "qwen2":
         encoder.normalizer = normalizers.NFC()
     steps: list[pre_tokenizers.PreTokenizer] = [
@@ -71,7 +112,7 @@ def _bpe(vocabulary: Vocabulary) -> Tokenizer:
     ]
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     encoder.pre_tokenizer = pre_tokenizers.Sequence([*steps, to_bytes])
-    return encoder
+    return _with_added(encoder, vocabulary)
 
 
 def _spm(vocabulary: Vocabulary) -> Tokenizer:

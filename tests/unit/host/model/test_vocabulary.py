@@ -1,6 +1,7 @@
 """The tokenizer's keys are read with llama.cpp's defaults, and checked by name."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,11 @@ import pytest
 from axiom.host.errors import UserError
 from axiom.host.model.gguf_file import open_gguf
 from axiom.host.model.vocabulary import Vocabulary, read_vocabulary
+from axiom.host.model.vocabulary_table import (
+    read_vocabulary_tables,
+    vocabulary_facts,
+    vocabulary_tables,
+)
 from tests.unit.host.model.gguf_builder import TOKENS, Value, gguf_bytes, llama_values, write
 
 SPM = {key: value for key, value in llama_values().items() if key.startswith("tokenizer.ggml.")}
@@ -64,7 +70,23 @@ def test_scores_become_merges_the_highest_first(tmp_path: Path) -> None:
 def test_what_is_written_to_json_comes_back(tmp_path: Path) -> None:
     for values in (SPM, BPE):
         vocabulary = read(tmp_path, values)
-        assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
+        facts = json.loads(json.dumps(vocabulary_facts(vocabulary)))
+        back = read_vocabulary_tables(facts, memoryview(vocabulary_tables(vocabulary)))
+        for field in fields(Vocabulary):
+            if field.name in ("tokens", "types", "merges"):
+                assert list(getattr(back, field.name)) == list(getattr(vocabulary, field.name))
+            elif field.name != "index":
+                assert getattr(back, field.name) == getattr(vocabulary, field.name)
+        assert back.index is not None
+        assert [back.tokens[i] for i in range(-1, len(back.tokens))] == [
+            back.tokens[-1],
+            *vocabulary.tokens,
+        ]
+        ids = {text: token_id for token_id, text in enumerate(vocabulary.tokens)}
+        assert [back.index.find(text) for text in ids] == list(ids.values())
+        assert back.index.find("no such token") is None
+        assert [back.index.rank(*merge) for merge in back.merges] == list(range(len(back.merges)))
+        assert back.index.rank(0, 0) is None
 
 
 BAD: list[tuple[dict[str, Value], str, Value, str]] = [

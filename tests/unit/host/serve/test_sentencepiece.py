@@ -49,7 +49,7 @@ def load(name: str) -> tuple[Tokenizer, PlainSentencePiece]:
         pytest.skip(f"the test data are absent: {path}")
     metadata = open_gguf(path).metadata
     vocabulary = read_vocabulary(metadata)
-    plain = PlainSentencePiece(vocabulary.tokens, metadata.numbers("tokenizer.ggml.scores"))
+    plain = PlainSentencePiece(list(vocabulary.tokens), metadata.numbers("tokenizer.ggml.scores"))
     return Tokenizer(vocabulary), plain
 
 
