@@ -16,6 +16,8 @@ need qemu-system-x86_64 qemu-system-x86
 need ld binutils
 need addr2line binutils
 [ "$profile" = runtime ] || need gdb gdb
+[ "$profile" = runtime ] || need qemu-aarch64 qemu-user
+[ "$profile" = runtime ] || need aarch64-linux-gnu-ld binutils-aarch64-linux-gnu
 if command -v "$python" >/dev/null 2>&1; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "axiom needs Python 3.11 or newer, and $python is $("$python" --version 2>&1)." >&2

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axiom.compiler.hosted import load_at_levels
 from axiom.lang import Panic, PanicReason, f32, i64, slice_over, u8, u32
@@ -24,6 +25,8 @@ from tests.language.programs import execute
 LEVELS = (0, 3)
 CALLS_PER_PROGRAM = 3
 BATCH = 25
+Words = NDArray[np.uint32]
+Octets = NDArray[np.uint8]
 
 
 def arguments(seed: int) -> list[tuple[Any, ...]]:
@@ -41,11 +44,16 @@ def arguments(seed: int) -> list[tuple[Any, ...]]:
     ]
 
 
-def outcome(call: Callable[[Any, Any], Any], seed: int) -> tuple[Any, bytes, bytes]:
-    """Return what a call gives, and the contents of both slices after it. NaNs are all alike."""
+def slices(seed: int) -> tuple[Words, Octets]:
+    """Return what the two slices of a program hold at first."""
     filled = np.random.default_rng(seed)
     words = filled.integers(0, 2**32, 8, dtype=np.uint32)
-    octets = filled.integers(0, 256, 17, dtype=np.uint8)
+    return words, filled.integers(0, 256, 17, dtype=np.uint8)
+
+
+def outcome(call: Callable[[Any, Any], Any], seed: int) -> tuple[Any, bytes, bytes]:
+    """Return what a call gives, and the contents of both slices after it. NaNs are all alike."""
+    words, octets = slices(seed)
     try:
         value = call(words, octets)
         number = getattr(value, "value", value)
@@ -57,7 +65,8 @@ def outcome(call: Callable[[Any, Any], Any], seed: int) -> tuple[Any, bytes, byt
     return result, words.tobytes(), octets.tobytes()
 
 
-def _python(root: Any, given: tuple[Any, ...]) -> Callable[[Any, Any], Any]:
+def python_call(root: Any, given: tuple[Any, ...]) -> Callable[[Any, Any], Any]:
+    """Return the call of a program under CPython with these numbers."""
     a, b, c, d, e = given
 
     def call(words: Any, octets: Any) -> Any:
@@ -79,7 +88,7 @@ def compare(seeds: list[int], folder: Path) -> Counter[str]:
     met: Counter[str] = Counter()
     for seed, source, function in zip(seeds, sources, functions, strict=True):
         for given in arguments(seed):
-            wanted = outcome(_python(function, given), seed)
+            wanted = outcome(python_call(function, given), seed)
             kind = wanted[0]
             met[kind.name.lower() if isinstance(kind, PanicReason) else "value"] += 1
             for level, hosted in zip(LEVELS, compiled, strict=True):

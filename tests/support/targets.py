@@ -1,7 +1,8 @@
 """Run a function of the language on each of its targets.
 
 `run(target, f, ...)` takes NumPy arrays for slices and Python numbers for scalars. On `python` the
-function runs under CPython; on `hosted-*` it is compiled for that processor and called in-process.
+function runs under CPython; on `hosted-*` it is compiled for that processor and called in-process; on the
+targets of `aarch64` it is compiled for that processor, which is emulated.
 """
 
 from pathlib import Path
@@ -15,10 +16,12 @@ from axiom.compiler.frontend.context import function_scope
 from axiom.compiler.hosted import Hosted, load_hosted
 from axiom.compiler.types import ScalarType, SliceType
 from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Target, slice_over
+from tests.support.aarch64 import EMULATED, Emulated
 
 HOSTED_TARGETS: dict[str, Target] = {"hosted-v3": X86_64_V3, "hosted-v4": X86_64_V4_VNNI}
 TARGETS = ("python", *HOSTED_TARGETS)
 _loaded: dict[tuple[int, str], tuple[Any, Hosted]] = {}
+_emulated: dict[tuple[int, str], tuple[Any, Emulated]] = {}
 
 
 def processor_flags() -> set[str]:
@@ -41,8 +44,12 @@ def run(target: str, function: Any, *arguments: Any) -> Any:
     """Call `function` on `target`; arrays are read and written in place."""
     if target == "python":
         return _run_python(function, arguments)
-    require_target(target)
     key = (id(function), target)
+    if target in EMULATED:
+        if key not in _emulated:
+            _emulated[key] = (function, Emulated([function], EMULATED[target]))
+        return _emulated[key][1].call(function, *arguments)
+    require_target(target)
     if key not in _loaded:
         _loaded[key] = (function, load_hosted([function], HOSTED_TARGETS[target]))
     return _loaded[key][1](function, *arguments)

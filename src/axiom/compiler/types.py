@@ -179,6 +179,14 @@ def of_element(element: Any) -> Type:
     raise UnsupportedType(f"{element_name(element)} is not a type that memory can hold")
 
 
+def referred_size(kind: Type) -> int:
+    """Return the bytes of the struct or array that a reference stands for."""
+    if isinstance(kind, StructType):
+        return kind.layout.size
+    assert isinstance(kind, ArrayRefType)
+    return layout.size_of(kind.element) * kind.count
+
+
 def holds_slices(element: Any) -> bool:
     """Tell whether values of an element type contain slices, whose bytes are addresses."""
     if isinstance(element, layout.ArrayType):

@@ -19,24 +19,31 @@ from axiom.compiler.object_cache import StoredObject, read_object, write_object
 
 
 def split_texts(
-    program: ir.Program, modules: Collection[str], triple: str, assembly: list[str]
+    program: ir.Program,
+    modules: Collection[str],
+    triple: str,
+    assembly: list[str],
+    as_written: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return the LLVM text of each unit; the last is the one with the roots and the assembly."""
+    """Return the LLVM text of each unit; the last is the one with the roots and the assembly.
+
+    as_written: packages whose functions LLVM leaves as they are.
+    """
     entries = {id(i): i for i in _entries(program, modules)}
     texts: list[str] = []
     for entry in list(entries.values()):
         entry.kept = True
         members = _reached(program, [entry], entries.keys() - {id(entry)})
         unit = ir.Program(members, [entry])
-        module = emit_program(unit, triple)
+        module = emit_program(unit, triple, as_written=as_written)
         if module.has_state:
             # Storage that several functions change stays in one place.
             entry.kept = False
             del entries[id(entry)]
             continue
-        texts.append(module.text(unit))
+        texts.append(module.text())
     rest = ir.Program(_reached(program, program.roots, entries.keys()), program.roots)
-    return [*texts, emit_program(rest, triple, assembly).text(rest)]
+    return [*texts, emit_program(rest, triple, assembly, as_written=as_written).text()]
 
 
 def _entries(program: ir.Program, modules: Collection[str]) -> list[ir.Instance]:

@@ -58,7 +58,15 @@ from axiom.lang.raw import (
 )
 from axiom.lang.scalars import f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
 from axiom.lang.structs import at, bytes_of, mmio, struct, struct_in, view_of, zeroed
-from axiom.lang.targets import BASELINE, X86_64_V3, X86_64_V4_VNNI, Target, current_target
+from axiom.lang.targets import (
+    AARCH64,
+    BASELINE,
+    NEOVERSE_N1,
+    X86_64_V3,
+    X86_64_V4_VNNI,
+    Target,
+    current_target,
+)
 from axiom.lang.text import TextSink, write_to
 from axiom.lang.vectors import (
     Vec,
@@ -80,7 +88,9 @@ from axiom.lang.vectors import (
 )
 
 __all__ = [
+    "AARCH64",
     "BASELINE",
+    "NEOVERSE_N1",
     "X86_64_V3",
     "X86_64_V4_VNNI",
     "Array",

@@ -5,24 +5,41 @@ by processor asks `current_target()`, which is a compile-time constant.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from axiom.lang.primitive import primitive
+
+Architecture = Literal["x86_64", "aarch64"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """An LLVM processor name, its feature string, and what the ops ask about."""
+    """An LLVM processor name, its feature string, and what the ops ask about.
+
+    `has_vnni` and `has_dotprod` are the instructions for dot products of bytes, of x86-64 and of AArch64;
+    only `metal.arch` asks for these two.
+    """
 
     name: str
     cpu: str
     features: str
     vector_bytes: int
     has_vnni: bool
+    architecture: Architecture = "x86_64"
+    vector_registers: int = 16
+    has_dotprod: bool = False
+
+    @property
+    def many_registers(self) -> bool:
+        """True when the vector registers hold 32 times 16 f32: a loop may keep that many sums."""
+        return self.vector_registers * self.vector_bytes >= 32 * 64
 
 
 BASELINE = Target("baseline", "x86-64", "+cx16,+popcnt,+sse4.2,+crc32", 16, False)
 X86_64_V3 = Target("v3", "x86-64-v3", "", 32, False)
-X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True)
+X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True, vector_registers=32)
+AARCH64 = Target("aarch64", "generic", "+neon,+crc", 16, False, "aarch64", 32)
+NEOVERSE_N1 = Target("neoverse-n1", "neoverse-n1", "", 16, False, "aarch64", 32, has_dotprod=True)
 
 _oracle_target = BASELINE
 

@@ -38,6 +38,9 @@ from axiom.lang.scalars import Integer
 
 MAX_ARRAY_BYTES = 1 << 20
 
+# How LLVM names the instructions of one architecture.
+INTRINSICS_OF = {"x86_64": "llvm.x86.", "aarch64": "llvm.aarch64."}
+
 assert vector_primitives.MAX_LANES, "importing `vector_primitives` registers its primitives"
 
 
@@ -201,6 +204,7 @@ def call_function(
 
 def _intrinsic(expressions: Expressions, node: ast.Call, target: Any, intrinsic: LlvmIntrinsic) -> Value:
     context = expressions.context
+    _check_architecture(expressions, node, target.__name__, intrinsic.name)
     annotations: dict[str, Any] = target.__annotations__
     names = [name for name in annotations if name != "return"]
     if len(names) != len(node.args):
@@ -222,6 +226,18 @@ def _intrinsic(expressions: Expressions, node: ast.Call, target: Any, intrinsic:
         lanes = intrinsic.lanes or (first.lanes if isinstance(first, VecType) else 1)
         result = VecType(getattr(pattern, "element", None), lanes)
     return ir.Intrinsic(result, context.span(node), intrinsic.name, arguments)
+
+
+def _check_architecture(expressions: Expressions, node: ast.Call, function: str, symbol: str) -> None:
+    """Refuse an instruction of another architecture; LLVM would end the whole process."""
+    architecture = expressions.context.target.architecture
+    for other, prefix in INTRINSICS_OF.items():
+        if other != architecture and symbol.startswith(prefix):
+            expressions.context.fail(
+                node,
+                f"`{function}` is an instruction of {other}, and this is compiled for {architecture}",
+                "choose by `current_target().architecture`",
+            )
 
 
 def _single(expressions: Expressions, node: ast.Call) -> ast.expr:

@@ -243,10 +243,22 @@ def _symbol_address(e: Expressions, node: ast.Call) -> Value:
     return make(e, node, U64, [], str(e.compile_time(node.args[0])))
 
 
+def _require_assembler(e: Expressions, node: ast.Call) -> None:
+    """Refuse assembly where the LLVM that is built in cannot read it: it would end the whole process."""
+    architecture = e.context.target.architecture
+    if architecture != "x86_64":
+        e.context.fail(
+            node,
+            f"assembly is written for x86_64, and this is compiled for {architecture}",
+            "choose by `current_target().architecture`; `@llvm_intrinsic` makes single instructions",
+        )
+
+
 @register("asm")
 def _asm(e: Expressions, node: ast.Call) -> Value:
     check_count(e, node, 2, at_least=True)
     _unsafe(e, node)
+    _require_assembler(e, node)
     text, constraints = (str(e.compile_time(a)) for a in node.args[:2])
     return make(e, node, VOID, [e.typed(a) for a in node.args[2:]], text, constraints)
 
@@ -255,6 +267,7 @@ def _asm(e: Expressions, node: ast.Call) -> Value:
 def _asm_value(e: Expressions, node: ast.Call) -> Value:
     check_count(e, node, 3, at_least=True)
     _unsafe(e, node)
+    _require_assembler(e, node)
     kind = scalar_class(e, node.args[0])
     text, constraints = (str(e.compile_time(a)) for a in node.args[1:3])
     return make(e, node, ScalarType(kind), [e.typed(a) for a in node.args[3:]], text, constraints)

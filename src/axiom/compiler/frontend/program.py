@@ -67,7 +67,15 @@ class ProgramBuilder:
         caller: Span,
     ) -> ir.Instance:
         """Return the instance for these arguments, lowering it when it is new."""
-        target = function.options.target or target
+        own = function.options.target
+        if own is not None and own.architecture != target.architecture:
+            raise Diagnostic(
+                caller,
+                f"`{function.__qualname__}` is compiled for {own.name}, a processor of {own.architecture}, "
+                f"but this program is for {target.architecture}",
+                "a program is for one architecture; choose the function by `current_target()`",
+            )
+        target = own or target
         try:
             key: Key = (id(function), tuple(types.items()), tuple(static.items()), target)
             known = self._instances.get(key)

@@ -2,17 +2,7 @@
 
 import llvmlite.binding as llvm
 
-_started = False
-
-
-def start() -> None:
-    """Initialise LLVM once."""
-    global _started
-    if not _started:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        llvm.initialize_native_asmparser()
-        _started = True
+from axiom.compiler.llvm.architectures import architecture_of, least_processor, start
 
 
 def llvm_version() -> str:
@@ -22,17 +12,16 @@ def llvm_version() -> str:
 
 def target_machine(triple: str, level: int, jit: bool) -> llvm.TargetMachine:
     """Return a code generator; functions name their own processor."""
-    start()
+    start(architecture_of(triple))
     target = llvm.Target.from_triple(triple)
     model = "jitdefault" if jit else "small"
     return target.create_target_machine(
-        cpu="x86-64", features="", opt=level, reloc="static", codemodel=model, jit=jit
+        cpu=least_processor(triple), features="", opt=level, reloc="static", codemodel=model, jit=jit
     )
 
 
 def optimise(text: str, machine: llvm.TargetMachine, level: int) -> llvm.ModuleRef:
     """Parse, verify and optimise a module."""
-    start()
     module = llvm.parse_assembly(text)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=level)

@@ -1,7 +1,10 @@
-"""DWARF metadata: files, functions, lines and local variables.
+"""DWARF metadata: files, functions, lines, local variables and static storage.
 
 Files of this package are named relative to `SOURCE_ROOT`, so that objects do not depend on where the
-package lies; tools map that prefix back to the package's folder.
+package lies; tools map that prefix back to the package's folder. Each Python file is a compile unit of its
+own, so that a debugger takes a static of the file at hand before one of the same name elsewhere. Structs
+and arrays are DWARF references, because a name stands for the object and not for its address: a debugger
+then shows fields and takes `object.field`.
 """
 
 import functools
@@ -12,6 +15,7 @@ from axiom.compiler import ir
 from axiom.compiler.diagnostics import Span
 from axiom.compiler.llvm.names import quoted
 from axiom.compiler.types import (
+    ENUM_BITS,
     ArrayRefType,
     BoolType,
     EnumType,
@@ -24,6 +28,7 @@ from axiom.compiler.types import (
     of_element,
 )
 from axiom.lang.layout import size_of
+from axiom.lang.scalars import u8
 
 SOURCE_ROOT = "/axiom-src"
 PACKAGE_PARENT = Path(__file__).resolve().parents[3]
@@ -44,7 +49,8 @@ class DebugInfo:
     def __init__(self) -> None:
         self._nodes: list[str] = []
         self._cache: dict[Any, int] = {}
-        self._unit = self._add("")
+        self._units: dict[str, int] = {}
+        self._statics: dict[str, list[int]] = {}
         self._signature = self._add("!DISubroutineType(types: !{null})")
 
     def _add(self, text: str) -> int:
@@ -60,15 +66,35 @@ class DebugInfo:
         directory, name = (quoted(part.encode()) for part in file_parts(path))
         return self._cached(("file", path), f'!DIFile(filename: "{name}", directory: "{directory}")')
 
+    def _unit(self, path: str) -> int:
+        if path not in self._units:
+            self._units[path] = self._add("")
+        return self._units[path]
+
     def function(self, instance: ir.Instance) -> int:
-        """Return the node of a function."""
+        """Return the node of a function, under its Python name."""
         file = self._file(instance.span.file)
         name = instance.function.__qualname__.split(".")[-1]
         return self._add(
-            f'distinct !DISubprogram(name: "{name}", linkageName: "{instance.symbol}", scope: !{file}, '
+            f'distinct !DISubprogram(name: "{name}", scope: !{file}, '
             f"file: !{file}, line: {instance.span.line}, type: !{self._signature}, "
-            f"scopeLine: {instance.span.line}, spFlags: DISPFlagDefinition, unit: !{self._unit})"
+            f"scopeLine: {instance.span.line}, spFlags: DISPFlagDefinition, "
+            f"unit: !{self._unit(instance.span.file)})"
         )
+
+    def static(self, name: str, kind: StructType | ArrayRefType, span: Span) -> int:
+        """Return the node of static storage; span: of its use, as where it is made is not known."""
+        base = (
+            self._struct(kind) if isinstance(kind, StructType) else self._array(kind.element, kind.count)
+        )
+        file = self._file(span.file)
+        variable = self._add(
+            f'distinct !DIGlobalVariable(name: "{name}", scope: !{self._unit(span.file)}, file: !{file}, '
+            f"type: !{base}, isLocal: true, isDefinition: true)"
+        )
+        node = self._add(f"!DIGlobalVariableExpression(var: !{variable}, expr: !DIExpression())")
+        self._statics.setdefault(span.file, []).append(node)
+        return node
 
     def location(self, span: Span, function: int) -> int:
         """Return the node of a place in a function."""
@@ -95,15 +121,15 @@ class DebugInfo:
             case BoolType():
                 return self._basic("bool", 8, "boolean")
             case EnumType():
-                return self._basic(str(kind), 32, "unsigned")
+                return self._enum(kind)
             case StructType():
-                return self._pointer(self._struct(kind))
+                return self._reference(self._struct(kind))
             case ArrayRefType(element, count):
-                return self._pointer(self._array(element, count))
+                return self._reference(self._array(element, count))
             case SliceType(element):
                 return self._slice(kind, element)
             case TextType():
-                return self._basic("str", 128, "unsigned")
+                return self._slice(kind, u8)
             case VecType(element, lanes):
                 bits = 8 if element is bool else element.bits
                 base = self.type(BoolType() if element is bool else ScalarType(element))
@@ -124,6 +150,23 @@ class DebugInfo:
     def _pointer(self, base: int) -> int:
         text = f"!DIDerivedType(tag: DW_TAG_pointer_type, baseType: !{base}, size: 64)"
         return self._cached(("pointer", base), text)
+
+    def _reference(self, base: int) -> int:
+        text = f"!DIDerivedType(tag: DW_TAG_reference_type, baseType: !{base}, size: 64)"
+        return self._cached(("reference", base), text)
+
+    def _enum(self, kind: EnumType) -> int:
+        if kind not in self._cache:
+            members = [
+                self._add(f'!DIEnumerator(name: "{kind}.{m.name}", value: {int(m)}, isUnsigned: true)')
+                for m in kind.members
+            ]
+            self._cache[kind] = self._add(
+                f'!DICompositeType(tag: DW_TAG_enumeration_type, name: "{kind}", size: {ENUM_BITS}, '
+                f"baseType: !{self._basic('u32', 32, 'unsigned')}, "
+                f"elements: !{{{', '.join(f'!{m}' for m in members)}}})"
+            )
+        return self._cache[kind]
 
     def _array(self, element: Any, count: int) -> int:
         base = self._stored(element)
@@ -174,18 +217,21 @@ class DebugInfo:
             )
         return self._cache[key]
 
-    def lines(self, main_file: str) -> list[str]:
+    def lines(self) -> list[str]:
         """Return all metadata of the module."""
-        self._nodes[self._unit] = (
-            f"distinct !DICompileUnit(language: DW_LANG_Python, file: !{self._file(main_file)}, "
-            'producer: "axiom", isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug)'
-        )
+        for path, unit in self._units.items():
+            statics = self._add(f"!{{{', '.join(f'!{node}' for node in self._statics.get(path, []))}}}")
+            self._nodes[unit] = (
+                f"distinct !DICompileUnit(language: DW_LANG_Python, file: !{self._file(path)}, "
+                'producer: "axiom", isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug, '
+                f"globals: !{statics})"
+            )
         flags = [
             self._add('!{i32 7, !"Dwarf Version", i32 4}'),
             self._add('!{i32 2, !"Debug Info Version", i32 3}'),
         ]
         named = [
-            f"!llvm.dbg.cu = !{{!{self._unit}}}",
+            f"!llvm.dbg.cu = !{{{', '.join(f'!{unit}' for unit in self._units.values())}}}",
             f"!llvm.module.flags = !{{{', '.join(f'!{f}' for f in flags)}}}",
         ]
         return named + [f"!{i} = {text}" for i, text in enumerate(self._nodes)]

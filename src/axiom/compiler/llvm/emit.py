@@ -28,7 +28,7 @@ def _operation(f: FunctionEmitter, e: ir.Expression) -> str:
 
 def emit_module(program: ir.Program, triple: str, assembly: list[str] | None = None) -> str:
     """Return the LLVM text of a program."""
-    return emit_program(program, triple, assembly).text(program)
+    return emit_program(program, triple, assembly).text()
 
 
 def emit_program(
@@ -37,13 +37,14 @@ def emit_program(
     assembly: list[str] | None = None,
     defines: tuple[str, ...] = (),
     section: str = "",
+    as_written: tuple[str, ...] = (),
 ) -> Module:
     """Return the module of a program.
 
     defines: symbols that are defined by text appended later. section: where all code goes; by default LLVM
-    sets apart what it finds unlikely.
+    sets apart what it finds unlikely. as_written: packages whose functions LLVM leaves as they are.
     """
-    module = Module(triple, assembly or [], section)
+    module = Module(triple, assembly or [], section, as_written)
     for symbol in defines:
         module.define(symbol)
     for instance in program.instances:

@@ -11,7 +11,7 @@ from axiom.compiler import ir
 from axiom.compiler.llvm.debug import file_parts
 from axiom.compiler.llvm.module import PANIC, Module
 from axiom.compiler.llvm.names import PAIR, constant, memory_name, type_name
-from axiom.compiler.types import VOID, ArrayRefType, ScalarType, StructType, Type
+from axiom.compiler.types import VOID, ArrayRefType, ScalarType, StructType, Type, referred_size
 from axiom.lang.layout import align_of, size_of
 from axiom.lang.panic import PanicReason
 
@@ -139,7 +139,7 @@ class FunctionEmitter:
         self.module.define(instance.symbol)
         linkage = "dso_local" if exported else "fastcc" if instance.kept else "internal fastcc"
         result = "void" if aggregate else type_name(instance.result)
-        attributes = self.module.attributes(instance.target, instance.options.inline)
+        attributes = self.module.attributes(instance)
         head = (
             f'define {linkage} {result} @"{instance.symbol}"({", ".join(parameters)}) {attributes} '
             f"{self.module.section}!dbg !{self._scope} {{\nentry:"
@@ -306,7 +306,7 @@ class FunctionEmitter:
         if expression is None:
             self.emit("ret void")
         elif isinstance(expression.type, (StructType, ArrayRefType)):
-            self.copy("%result", self.expression(expression), self._size(expression.type))
+            self.copy("%result", self.expression(expression), referred_size(expression.type))
             self.emit("ret void")
         else:
             value = self.expression(expression)
@@ -331,7 +331,7 @@ class FunctionEmitter:
             case ir.ReadLocal():
                 return self.value(f"load {type_name(expression.type)}, ptr {self._slots[expression.name]}")
             case ir.StaticPlace():
-                symbol = self.module.static(expression.memory, expression.hint)
+                symbol = self.module.static(expression)
                 return self.offset(symbol, str(expression.offset)) if expression.offset else symbol
             case ir.Field() | ir.Element():
                 address = self.address(expression)
@@ -454,14 +454,8 @@ class FunctionEmitter:
         arguments = [(type_name(a.type), self.expression(a)) for a in expression.arguments]
         return self.intrinsic(expression.name, type_name(expression.type), arguments)
 
-    def _size(self, kind: Type) -> int:
-        if isinstance(kind, StructType):
-            return size_of(kind.cls)
-        assert isinstance(kind, ArrayRefType)
-        return size_of(kind.element) * kind.count
-
     def _fresh(self, kind: Type, zero: bool = True) -> str:
-        size = self._size(kind)
+        size = referred_size(kind)
         place = self.slot(f"[{size} x i8]", 16)
         if zero:
             self.zero(place, size)

@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 
 from axiom.compiler import ir
 from axiom.compiler.diagnostics import CompileError, Diagnostic
-from axiom.compiler.llvm.codegen import optimise, start, target_machine
+from axiom.compiler.llvm.codegen import optimise, target_machine
 from axiom.compiler.llvm.emit import emit_program
 from axiom.compiler.llvm.names import PAIR, type_name
 from axiom.compiler.types import (
@@ -143,7 +143,8 @@ def _argument(kind: Type, number: int, lines: list[str]) -> tuple[str, int]:
     return value, 1
 
 
-def _thunk(instance: ir.Instance) -> str:
+def thunk_call(instance: ir.Instance) -> str:
+    """Return the instructions that call a root with %arguments and put what it returns at %result."""
     lines: list[str] = []
     arguments: list[str] = []
     aggregate = isinstance(instance.result, (StructType, ArrayRefType))
@@ -166,7 +167,10 @@ def _thunk(instance: ir.Instance) -> str:
             lines.append("  %byte = zext i1 %value to i8")
             result, stored = "i8", "%byte"
         lines.append(f"  store {result} {stored}, ptr %result, align 1")
-    body = "\n".join(lines)
+    return "\n".join(lines)
+
+
+def _thunk(instance: ir.Instance) -> str:
     return f"""
 define i32 @"{thunk_name(instance.symbol)}"(ptr %result, ptr %arguments, ptr %record)
     noinline "frame-pointer"="all" section "{CODE_SECTION}" {{
@@ -181,7 +185,7 @@ define i32 @"{thunk_name(instance.symbol)}"(ptr %result, ptr %arguments, ptr %re
   %back = icmp ne i32 %jumped, 0
   br i1 %back, label %end, label %go
 go:
-{body}
+{thunk_call(instance)}
   br label %end
 end:
   %reset = call i32 @pthread_setspecific(i32 %key, ptr %outer)
@@ -199,7 +203,7 @@ def compile_hosted(program: ir.Program, level: int) -> bytes:
         text = f"the symbol `{symbol}` is defined by the image and does not exist in a process"
         raise CompileError([Diagnostic(span, text)])
     machine = target_machine(TRIPLE, level, jit=True)
-    return machine.emit_object(optimise(module.text(program) + _SUPPORT + thunks, machine, level))
+    return machine.emit_object(optimise(module.text() + _SUPPORT + thunks, machine, level))
 
 
 @functools.cache
@@ -215,7 +219,6 @@ class LoadedObject:
     """An object in executable memory; keep it alive as long as its code may run."""
 
     def __init__(self, data: bytes) -> None:
-        start()
         self.data = data
         machine = target_machine(TRIPLE, 3, jit=True)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)

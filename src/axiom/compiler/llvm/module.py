@@ -2,11 +2,12 @@
 
 from axiom.compiler import ir
 from axiom.compiler.diagnostics import Span
+from axiom.compiler.llvm.architectures import layout_line
 from axiom.compiler.llvm.debug import DebugInfo
 from axiom.compiler.llvm.names import quoted
+from axiom.compiler.types import ArrayRefType, StructType, referred_size
 from axiom.lang.memory import Memory
 from axiom.lang.panic import PanicReason
-from axiom.lang.targets import Target
 
 PANIC = "axiom_panic"
 
@@ -18,8 +19,12 @@ CheckSite = tuple[PanicReason, str, int, int]
 class Module:
     """Collects what functions refer to, and writes the module."""
 
-    def __init__(self, triple: str, assembly: list[str], section: str = "") -> None:
+    def __init__(
+        self, triple: str, assembly: list[str], section: str = "", as_written: tuple[str, ...] = ()
+    ) -> None:
+        """as_written: packages whose functions are compiled line by line, for a debugger."""
         self.triple = triple
+        self._as_written = as_written
         self.section = f'section "{section}" ' if section else ""
         self.debug = DebugInfo()
         self._assembly = assembly
@@ -27,7 +32,7 @@ class Module:
         self._defined: set[str] = set()
         self._literals: dict[bytes, str] = {}
         self._statics: dict[int, str] = {}
-        self._static_lines: list[str] = []
+        self._places: dict[int, list[ir.StaticPlace]] = {}
         self._attributes: dict[str, int] = {}
         self._kept: list[Memory] = []
         self.functions: list[str] = []
@@ -53,30 +58,45 @@ class Module:
             self._literals[data] = f"@ax.text.{len(self._literals)}"
         return self._literals[data]
 
-    def static(self, memory: Memory, hint: str) -> str:
-        """Return the symbol of static storage, with its contents at compile time."""
+    def static(self, place: ir.StaticPlace) -> str:
+        """Return the symbol of the static storage that a place lies in."""
+        memory = place.memory
         if id(memory) not in self._statics:
-            symbol = f'@"ax.static.{hint}.{len(self._statics)}"'
-            self._statics[id(memory)] = symbol
+            self._statics[id(memory)] = f'@"ax.static.{place.hint}.{len(self._statics)}"'
             self._kept.append(memory)
-            data = memory.initial
-            kind = "constant" if memory.read_only else "global"
-            value = f'c"{quoted(data)}"' if any(data) else "zeroinitializer"
-            section = f', section "{memory.section}"' if memory.section else ""
-            align = max(memory.align, 64)
-            self._static_lines.append(
-                f"{symbol} = internal {kind} [{len(data)} x i8] {value}{section}, align {align}"
-            )
+        self._places.setdefault(id(memory), []).append(place)
         return self._statics[id(memory)]
+
+    def _static_line(self, memory: Memory) -> str:
+        """Return the definition of static storage, with its contents at compile time."""
+        data = memory.initial
+        kind = "constant" if memory.read_only else "global"
+        value = f'c"{quoted(data)}"' if any(data) else "zeroinitializer"
+        section = f', section "{memory.section}"' if memory.section else ""
+        debug = ""
+        for place in self._places[id(memory)]:
+            # The name of a part of it would be misleading.
+            assert isinstance(place.type, (StructType, ArrayRefType))
+            if place.offset == 0 and referred_size(place.type) == len(data):
+                debug = f", !dbg !{self.debug.static(place.hint, place.type, place.span)}"
+                break
+        return (
+            f"{self._statics[id(memory)]} = internal {kind} [{len(data)} x i8] {value}{section}, "
+            f"align {max(memory.align, 64)}{debug}"
+        )
 
     @property
     def has_state(self) -> bool:
         """True when the module refers to static storage that may change."""
         return any(not memory.read_only for memory in self._kept)
 
-    def attributes(self, target: Target, inline: str) -> str:
+    def attributes(self, instance: ir.Instance) -> str:
         """Return the attribute group of a function."""
-        extra = {"always": " alwaysinline", "never": " noinline"}.get(inline, "")
+        target = instance.target
+        extra = {"always": " alwaysinline", "never": " noinline"}.get(instance.options.inline, "")
+        home = instance.function.__module__
+        if any(home == package or home.startswith(f"{package}.") for package in self._as_written):
+            extra = " noinline optnone"
         text = (
             f'nounwind noredzone{extra} "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
             f'"prefer-vector-width"="{8 * target.vector_bytes}" '
@@ -86,18 +106,18 @@ class Module:
         number = self._attributes.setdefault(text, len(self._attributes) + 2)
         return f"#{number}"
 
-    def text(self, program: ir.Program) -> str:
+    def text(self) -> str:
         """Return the whole module."""
         self.declare(PANIC, f"declare void @{PANIC}(i32, i64, i64, i64, i64) #1")
-        lines = [f'target triple = "{self.triple}"']
+        lines = [*layout_line(self.triple), f'target triple = "{self.triple}"']
         for block in self._assembly:
             lines += [f'module asm "{quoted(line.encode())}"' for line in block.splitlines()]
-        lines += self._static_lines
+        lines += [self._static_line(memory) for memory in self._kept]
         for data, symbol in self._literals.items():
             lines.append(f'{symbol} = private unnamed_addr constant [{len(data)} x i8] c"{quoted(data)}"')
         lines += [text for symbol, text in self._declarations.items() if symbol not in self._defined]
         lines += self.functions
         lines.append("attributes #1 = { cold noreturn nounwind nomerge }")
         lines += [f"attributes #{number} = {{ {text} }}" for text, number in self._attributes.items()]
-        lines += self.debug.lines(program.instances[0].span.file)
+        lines += self.debug.lines()
         return "\n".join(lines) + "\n"

@@ -168,7 +168,9 @@ def _compile(parser: ArgumentParser) -> None:
         metavar="FORM",
         help="ir, asm, listing (assembly below its Python; the default) or obj",
     )
-    parser.add_argument("--cpu", default="v3", metavar="NAME", help="baseline, v3 or v4vnni; v3")
+    parser.add_argument(
+        "--cpu", default="v3", metavar="NAME", help="baseline, v3, v4vnni, aarch64 or neoverse-n1; v3"
+    )
     parser.add_argument(
         "-O", dest="level", type=int, choices=range(4), default=3, help="how hard to optimise; 3"
     )

@@ -45,7 +45,7 @@ def generate_and_print(
     model = None if started is None else read_packed(started.machine.model_path())
     if model is None:
         if started is not None:
-            started.machine.close()  # it is booting a file that is damaged
+            started.close()  # it is booting a file that is damaged
             started = None
         model = _pack(options)
     tokenizer = model.tokenizer

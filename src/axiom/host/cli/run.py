@@ -86,7 +86,7 @@ def run_model(options: RunOptions) -> None:
     with ExitStack() as stack:
         started = _start_early(options.model, wanted)
         if started is not None:
-            stack.enter_context(started.machine)
+            stack.enter_context(started)
         from axiom.host.cli.generation import generate_and_print
 
         generate_and_print(options, wanted, started, process_start(), begun, cpus_note)

@@ -23,6 +23,8 @@ UNITS = (
     "axiom.metal.ops.gemm",
     "axiom.metal.ops.gemv",
 )
+# Rooms that a debugger's image compiles line by line; arithmetic and what sits on the processor stay as fast.
+AS_WRITTEN = ("axiom.metal.boot", "axiom.metal.drivers", "axiom.metal.engine", "axiom.metal.kernel")
 ROOMS = ("abi", "lang", "compiler", "metal", "host/image")
 
 
@@ -50,18 +52,21 @@ def kernel_functions(config: KernelConfig) -> list[Any]:
     return [*make_kernel(config), panic_handler, exception_handler]
 
 
-def build_image(config: KernelConfig, cache: Path) -> Image:
+def build_image(config: KernelConfig, cache: Path, for_debugger: bool = False) -> Image:
     """Return the image for a configuration, from `cache` when nothing that decides it has changed.
 
-    A new image is refused when a stack could overflow (see stack.py).
+    A new image is refused when a stack could overflow (see stack.py). for_debugger: leave the control code
+    unoptimised, so that every line can be stepped to and every local has its value.
     """
-    key = hashlib.sha256(f"{source_digest()}|{config!r}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{source_digest()}|{config!r}|{for_debugger}".encode()).hexdigest()[:32]
     path = cache / "images" / f"{key}.elf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(f".{os.getpid()}.part")
         try:
-            link(compile_objects(kernel_functions(config), list(ASSEMBLY), UNITS), made)
+            as_written = AS_WRITTEN if for_debugger else ()
+            functions = kernel_functions(config)
+            link(compile_objects(functions, list(ASSEMBLY), UNITS, as_written=as_written), made)
             image_stack_bounds(config, made)
             os.replace(made, path)
         finally:

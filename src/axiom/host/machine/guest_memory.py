@@ -18,7 +18,7 @@ _LOW_LIMIT = 0xB000_0000
 _LOW_BYTES_WHEN_SPLIT = 0x8000_0000
 _HIGH_ADDRESS = 0x1_0000_0000
 _DEVICE_ALIGN = 1 << 30
-_MINIMUM_BYTES = 4 << 20
+_MINIMUM_BYTES = 16 << 20
 _MULTIPLE = 2 << 20
 
 
@@ -62,7 +62,7 @@ class GuestMemory:
             )
         self.ram_bytes = ram_bytes
         self.shared_bytes = ram_bytes if shared_bytes is None else min(shared_bytes, ram_bytes)
-        if self.shared_bytes < _MINIMUM_BYTES or self.shared_bytes % _MULTIPLE:
+        if self.shared_bytes < _MULTIPLE or self.shared_bytes % _MULTIPLE:
             raise ValueError(f"{shared_bytes} bytes cannot be shared")
         self.file = os.memfd_create("axiom-guest", os.MFD_CLOEXEC)
         try:

@@ -10,11 +10,13 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import axiom
 from axiom.host.errors import UserError
 from axiom.host.machine.guest_memory import available_bytes
+from axiom.host.machine.held_file import HeldFile
 from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.qemu import MachineOptions, Qemu
 
@@ -37,12 +39,30 @@ class Launch:
 
 @dataclass(frozen=True)
 class Started:
-    """A machine that is booting, and when it was started (time.monotonic)."""
+    """A machine that is booting, when it was started (time.monotonic), and the model held in memory."""
 
     launch: Launch
     machine: Qemu
     began: float
     launched: float
+    held: HeldFile | None = None
+
+    def close(self) -> None:
+        """End the machine and let its model go."""
+        self.machine.close()
+        if self.held is not None:
+            self.held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def start_machine(launch: Launch, options: SessionOptions) -> Started:
@@ -66,9 +86,16 @@ def start_machine(launch: Launch, options: SessionOptions) -> Started:
         accelerator=options.machine,
         link=launch.link,
         command_line=launch.command_line,
+        gdb_port=options.gdb_port,
     )
-    machine = Qemu(wanted)
-    return Started(launch, machine, began, time.monotonic())
+    held = HeldFile(wanted.model) if launch.load == "map" and wanted.model is not None else None
+    try:
+        machine = Qemu(wanted)
+    except BaseException:
+        if held is not None:
+            held.close()
+        raise
+    return Started(launch, machine, began, time.monotonic(), held)
 
 
 def remember_launch(launch: Launch, options: SessionOptions) -> None:

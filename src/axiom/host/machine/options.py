@@ -14,7 +14,8 @@ class SessionOptions:
     """What was asked for; None means "as the plan says".
 
     load: "map" puts the packed file's pages into the machine's memory, "nvme" has the kernel read it from a
-    drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring.
+    drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring. gdb_port:
+    the machine waits there for a debugger; its image is made for one, and nothing has a deadline.
     """
 
     machine: MachineName = "auto"
@@ -24,3 +25,4 @@ class SessionOptions:
     cache: Path = Path()
     load: LoadName = "auto"
     link: LinkName = "auto"
+    gdb_port: int | None = None

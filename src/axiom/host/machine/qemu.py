@@ -73,6 +73,7 @@ def qemu_command(
 ) -> list[str]:
     """Return the arguments of QEMU; `memory`, `console` and `serial` are file descriptors it inherits."""
     arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"]
+    arguments += ["-name", "axiom,debug-threads=on"]
     mapped = options.model is not None and options.load == "map"
     nvdimm = ",nvdimm=on" if mapped else ""
     machine = f"q35,accel={accelerator.name},{_MACHINE[accelerator.name]}{nvdimm}"

@@ -23,6 +23,7 @@ from axiom.host.machine.launch import Started, remember_launch, start_machine
 from axiom.host.machine.link import LinkClient
 from axiom.host.machine.options import MachineName as MachineName
 from axiom.host.machine.options import SessionOptions as SessionOptions
+from axiom.host.machine.pinning import pin_processors
 from axiom.host.machine.qemu import MachineEnded, Qemu
 from axiom.host.model.packed_file import PackedModel
 
@@ -80,9 +81,9 @@ def open_session(
     else:
         stages = {}
     stages["launch"] = (started.launched - started.began) * 1e3
-    with started.machine as machine, _served(model, options, started, stages) as session:
+    with started, _served(model, options, started, stages) as session:
         yield session
-        _shut_down(session, machine, model, Path(started.launch.image))
+        _shut_down(session, started.machine, model, Path(started.launch.image))
 
 
 @contextmanager
@@ -109,13 +110,15 @@ def _served(
     carrier = RingCarrier(region) if machine.serial is None else SerialCarrier(machine.serial)
     link = LinkClient(carrier, machine.check_alive)
     try:
-        boot = link.wait_ready(READY_SECONDS)
+        boot = link.wait_ready(READY_SECONDS if options.gdb_port is None else float("inf"))
         whole = (time.monotonic() - started.launched) * 1e3
         if boot.failure != BootFailure.NONE:
             raise _refusal(boot, model)
         kernel = boot_stages_ms(boot)
         stages["firmware"] = max(0.0, whole - sum(kernel.values()))
-        remember_launch(launch, options)
+        pin_processors(machine.process.id, options.cpus)
+        if options.gdb_port is None:
+            remember_launch(launch, options)
         note = "KVM" if machine.accelerator.name == "kvm" else f"TCG: {machine.accelerator.reason}"
         if boot.n_lanes < options.cpus:
             note += f"; only {boot.n_lanes} of {options.cpus} processors started"

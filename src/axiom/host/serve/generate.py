@@ -37,10 +37,11 @@ def generate(
     tokenizer: Tokenizer,
     request: StartRequest,
     on_text: Callable[[str], None] | None = None,
+    token_seconds: float = TOKEN_SECONDS,
 ) -> Generation:
     """Run one request to its end; `on_text` gets text as it is generated.
 
-    On KeyboardInterrupt the sequence is cancelled and what there is is returned.
+    Raises MachineError when the kernel says nothing for `token_seconds`. On KeyboardInterrupt the sequence is cancelled and what there is is returned.
     """
     made = Generation(list(request.prompt))
     stream = tokenizer.stream(request.prompt)
@@ -48,7 +49,7 @@ def generate(
     link.start(request)
     while True:
         try:
-            event = link.next_event(TOKEN_SECONDS)
+            event = link.next_event(token_seconds)
         except KeyboardInterrupt:
             link.cancel(request.sequence_id)
             continue

@@ -1,6 +1,20 @@
-"""CRC-32C (Castagnoli) by the SSE4.2 instruction. Source: Intel SDM volume 2, CRC32; RFC 3720, B.4."""
+"""CRC-32C (Castagnoli) by the instruction of SSE4.2 or of AArch64.
 
-from axiom.lang import Slice, fn, llvm_intrinsic, load_bytes, truncate, u8, u32, u64, urange
+Sources: Intel SDM volume 2, CRC32; Arm Architecture Reference Manual, CRC32CB and CRC32CX; RFC 3720, B.4.
+"""
+
+from axiom.lang import (
+    Slice,
+    current_target,
+    fn,
+    llvm_intrinsic,
+    load_bytes,
+    truncate,
+    u8,
+    u32,
+    u64,
+    urange,
+)
 
 POLYNOMIAL = 0x82F63B78
 
@@ -18,19 +32,54 @@ def _table() -> tuple[int, ...]:
 _TABLE = _table()
 
 
-@llvm_intrinsic("llvm.x86.sse42.crc32.32.8")
-def crc32c_byte(crc: u32, byte: u8) -> u32:
-    """Take one byte into a CRC."""
+def _byte_taken(crc: u32, byte: u8) -> u32:
     return u32(_TABLE[(crc.value ^ byte.value) & 255] ^ crc.value >> 8)
 
 
+def _word_taken(crc: u32, word: u64) -> u32:
+    for byte in word.value.to_bytes(8, "little"):
+        crc = _byte_taken(crc, u8(byte))
+    return crc
+
+
+@llvm_intrinsic("llvm.x86.sse42.crc32.32.8")
+def crc32_byte(crc: u32, byte: u8) -> u32:
+    """Take one byte into a CRC (SSE4.2 CRC32)."""
+    return _byte_taken(crc, byte)
+
+
 @llvm_intrinsic("llvm.x86.sse42.crc32.64.64")
+def crc32_word(crc: u64, word: u64) -> u64:
+    """Take eight bytes into a CRC (SSE4.2 CRC32)."""
+    return u64(_word_taken(u32(crc.value & 0xFFFFFFFF), word).value)
+
+
+@llvm_intrinsic("llvm.aarch64.crc32cb")
+def crc32cb(crc: u32, byte: u32) -> u32:
+    """Take one byte, the lowest of a word, into a CRC (AArch64 CRC32CB)."""
+    return _byte_taken(crc, u8(byte.value & 255))
+
+
+@llvm_intrinsic("llvm.aarch64.crc32cx")
+def crc32cx(crc: u32, word: u64) -> u32:
+    """Take eight bytes into a CRC (AArch64 CRC32CX)."""
+    return _word_taken(crc, word)
+
+
+@fn(inline="always")
+def crc32c_byte(crc: u32, byte: u8) -> u32:
+    """Take one byte into a CRC."""
+    if current_target().architecture == "aarch64":
+        return crc32cb(crc, u32(byte))
+    return crc32_byte(crc, byte)
+
+
+@fn(inline="always")
 def crc32c_word(crc: u64, word: u64) -> u64:
     """Take eight bytes into a CRC."""
-    value = u32(crc.value & 0xFFFFFFFF)
-    for byte in word.value.to_bytes(8, "little"):
-        value = crc32c_byte(value, u8(byte))
-    return u64(value.value)
+    if current_target().architecture == "aarch64":
+        return u64(crc32cx(truncate(u32, crc), word))
+    return crc32_word(crc, word)
 
 
 @fn

@@ -1,4 +1,4 @@
-"""SIMD instructions that have no target-independent form: the dot product of bytes.
+"""SIMD instructions that have no target-independent form: the dot product of bytes, on x86-64 and AArch64.
 
 Guarantees exact integers, the same on every processor: `dot4` and `dot4_small` differ only in what
 they ask of their arguments. The choice of instructions follows `current_target()`.
@@ -6,6 +6,7 @@ they ask of their arguments. The choice of instructions follows `current_target(
 
 from axiom.lang import (
     Vec,
+    bitcast,
     concat,
     convert,
     current_target,
@@ -61,12 +62,47 @@ def _dot4_small_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     return acc + vpmaddwd(vpmaddubsw(a, b), splat(i16, 16, 1))
 
 
+@llvm_intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8")
+def sdot(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
+    """Add to each of 4 lanes the four products of its bytes (FEAT_DotProd SDOT: no saturation)."""
+    products = convert(i32, a) * convert(i32, b)
+    low = shuffle(products, range(0, 16, 4)) + shuffle(products, range(1, 16, 4))
+    high = shuffle(products, range(2, 16, 4)) + shuffle(products, range(3, 16, 4))
+    return acc + low + high
+
+
+@fn(inline="always")
+def _dot4_neon_quarter(largest: int, acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    if largest <= 127:
+        return sdot(acc, bitcast(i8, a), b)
+    # SDOT takes signed bytes: a is (a - 128) + 64 + 64.
+    half = splat(i8, 16, 64)
+    return sdot(sdot(sdot(acc, half, b), half, b), bitcast(i8, a ^ 128), b)
+
+
+@fn(inline="always")
+def _dot4_neon(largest: int, acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    q0 = _dot4_neon_quarter(largest, shuffle(acc, range(4)), shuffle(a, range(16)), shuffle(b, range(16)))
+    q1 = _dot4_neon_quarter(
+        largest, shuffle(acc, range(4, 8)), shuffle(a, range(16, 32)), shuffle(b, range(16, 32))
+    )
+    q2 = _dot4_neon_quarter(
+        largest, shuffle(acc, range(8, 12)), shuffle(a, range(32, 48)), shuffle(b, range(32, 48))
+    )
+    q3 = _dot4_neon_quarter(
+        largest, shuffle(acc, range(12, 16)), shuffle(a, range(48, 64)), shuffle(b, range(48, 64))
+    )
+    return concat(concat(q0, q1), concat(q2, q3))
+
+
 @fn(inline="always")
 def _dot4_portable(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
-    products = convert(i32, a) * convert(i32, b)
-    low = shuffle(products, range(0, 64, 4)) + shuffle(products, range(1, 64, 4))
-    high = shuffle(products, range(2, 64, 4)) + shuffle(products, range(3, 64, 4))
-    return acc + low + high
+    # 255 * -128 and 255 * 127 fit into 16 bits; what pairs of them add up to may not.
+    products = convert(i16, a) * convert(i16, b)
+    pairs = convert(i32, shuffle(products, range(0, 64, 2))) + convert(
+        i32, shuffle(products, range(1, 64, 2))
+    )
+    return acc + shuffle(pairs, range(0, 32, 2)) + shuffle(pairs, range(1, 32, 2))
 
 
 @fn(inline="always")
@@ -80,6 +116,8 @@ def dot4(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
             shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
         )
         return concat(first, second)
+    if current_target().has_dotprod:
+        return _dot4_neon(255, acc, a, b)
     return _dot4_portable(acc, a, b)
 
 
@@ -94,4 +132,6 @@ def dot4_small(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
             shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
         )
         return concat(first, second)
+    if current_target().has_dotprod:
+        return _dot4_neon(127, acc, a, b)
     return _dot4_portable(acc, a, b)

@@ -163,7 +163,7 @@ def block_scores(
     head_dim: int,
 ) -> None:
     """Set scores[row, t] = row . key[t] / sqrt(head_dim), and the padding to minus infinity."""
-    together = rows_together(n_queries, current_target().has_vnni)
+    together = rows_together(n_queries, current_target().many_registers)
     whole = (first_position + 1) // 16 * 16
     for row in urange(u64(0), n_rows, together):
         queries = rows.part(row * head_dim, together * head_dim)
@@ -259,7 +259,7 @@ def block_values(
     columns: int,
 ) -> None:
     """Set sums[row] = sum over t of weights[row, t] * value[t]; a value takes `columns` numbers."""
-    together = rows_together(n_queries, current_target().has_vnni)
+    together = rows_together(n_queries, current_target().many_registers)
     whole = (first_position + 1) // 16 * 16
     fill_zero(sums.part(0, n_rows * columns))
     for row in urange(u64(0), n_rows, together):

@@ -84,7 +84,7 @@ def gemm(
     """
     for g in urange(first_group, last_group):
         group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
-        if current_target().has_vnni:
+        if current_target().many_registers:
             gemm_group(tiles_for(matrix, True), matrix, group, activations, out, g, n_tokens, out_stride)
         else:
             gemm_group(tiles_for(matrix, False), matrix, group, activations, out, g, n_tokens, out_stride)
