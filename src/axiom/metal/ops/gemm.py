@@ -1,22 +1,18 @@
 """Matrix times a batch of vectors: what `gemv` does, for several tokens at once.
 
-Each token's sums are made in the order of `gemv`, so that a batch has the bits of one token at a time. A
-row group is multiplied by a tile of tokens before the next one: its weights come from memory once, are
-unpacked once per tile, and then stay in a cache. The sums of a tile stay in registers.
+Each token's sums are made in the order of `gemv`, so that a batch has the bits of one token at a time. The
+columns are gone through in stretches: those of all tokens' activations stay in the second-level cache,
+those of one or two row groups, unpacked once, in the first. So weights come from memory once. Tokens go by
+tiles whose sums stay in registers; between stretches the sums wait in `out`.
 """
 
 from axiom.lang import (
     Slice,
     array,
-    bitcast,
-    convert,
     current_target,
-    f16,
     f32,
     fma,
     fn,
-    i8,
-    i32,
     load_bytes,
     minimum,
     splat,
@@ -25,28 +21,20 @@ from axiom.lang import (
     u64,
     urange,
     vload,
-    vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import dot4, dot4_small
 from axiom.metal.ops.floats import floats_of
+from axiom.metal.ops.gemm_blocks import tile_blocks
 from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
-from axiom.metal.ops.matrix import (
-    BLOCK_COLUMNS,
-    NIBBLE_BLOCKS,
-    Q8_BLOCK_BYTES,
-    Matrix,
-    NibbleBlock,
-    round_up,
-)
-from axiom.metal.ops.nibbles import nibble_quants, nibble_start, nibble_sum
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, round_up
+from axiom.metal.ops.quantise import BLOCK_BYTES
+from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES, stretch_units, unpack_stretch
 
-# Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token of quantised weights takes
-# two, one of super-blocks three and one of floats four; of 16 with 8 lanes they take twice as many.
-WIDE_TILES = (12, 4, 1)
+# Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token takes two per row group of
+# quantised weights and four of floats; of 16 with 8 lanes they take twice as many. With two row groups at
+# once there are half as many loads of activations, which else are as many as the multiplications.
+WIDE_TILES = (6, 2, 1)
 WIDE_FLOAT_TILES = (6, 2, 1)
-WIDE_SUPER_TILES = (8, 4, 1)
 NARROW_TILES = (2, 1)
 
 
@@ -54,9 +42,7 @@ def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:
     """Return the tiles, largest first, for a processor with wide registers or without."""
     if not wide:
         return NARROW_TILES
-    if not matrix.quantised:
-        return WIDE_FLOAT_TILES
-    return WIDE_TILES if matrix.unit_columns == BLOCK_COLUMNS else WIDE_SUPER_TILES
+    return WIDE_TILES if matrix.quantised else WIDE_FLOAT_TILES
 
 
 def activation_row_bytes(matrix: Matrix) -> int:
@@ -82,17 +68,118 @@ def gemm(
     weights: the packed matrix. activations: n_tokens rows of `activation_row_bytes`, each as for `gemv`.
     out: n_tokens rows of out_stride numbers, at least the matrix's rows padded to a multiple of 16.
     """
-    for g in urange(first_group, last_group):
-        group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
-        if current_target().many_registers:
-            gemm_group(tiles_for(matrix, True), matrix, group, activations, out, g, n_tokens, out_stride)
-        else:
-            gemm_group(tiles_for(matrix, False), matrix, group, activations, out, g, n_tokens, out_stride)
+    if matrix.quantised:
+        unpacked = array(u8, 2 * GROUP_UNPACKED_BYTES)
+        stretch = stretch_units(matrix)
+        for number in urange(u64((matrix.n_units + stretch - 1) // stretch)):
+            first = number * stretch
+            n = minimum(u64(matrix.n_units) - first, u64(stretch))
+            g = first_group
+            if current_target().many_registers:
+                while g + 2 <= last_group:
+                    groups = weights.part(g * matrix.group_bytes, 2 * matrix.group_bytes)
+                    unpack_stretch(2, matrix, groups, first, n, unpacked.all)
+                    quantised_stretch(
+                        2, matrix, groups, activations, unpacked.all, out, g, n_tokens, first, n, out_stride
+                    )
+                    g += 2
+            while g < last_group:
+                groups = weights.part(g * matrix.group_bytes, matrix.group_bytes)
+                unpack_stretch(1, matrix, groups, first, n, unpacked.all)
+                quantised_stretch(
+                    1, matrix, groups, activations, unpacked.all, out, g, n_tokens, first, n, out_stride
+                )
+                g += 1
+    else:
+        for g in urange(first_group, last_group):
+            group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
+            float_group(matrix, group, activations, out, g, n_tokens, out_stride)
 
 
 @fn(inline="always")
-def gemm_group(
-    tiles: tuple[int, ...],
+def quantised_stretch(
+    at_once: int,
+    matrix: Matrix,
+    groups: Slice[u8],
+    activations: Slice[u8],
+    unpacked: Slice[u8],
+    out: Slice[f32],
+    g: u64,
+    n_tokens: u64,
+    first: u64,
+    n_units: u64,
+    out_stride: int,
+) -> None:
+    """Multiply a stretch of row groups by all tokens, in the largest tiles that there are tokens for."""
+    token = u64(0)
+    for tile in static(tiles_for(matrix, current_target().many_registers)):
+        while token + tile <= n_tokens:
+            quantised_tile(
+                at_once,
+                matrix,
+                groups,
+                activations,
+                unpacked,
+                out,
+                g,
+                token,
+                first,
+                n_units,
+                out_stride,
+                tile,
+            )
+            token += tile
+
+
+@fn(inline="always")
+def quantised_tile(
+    at_once: int,
+    matrix: Matrix,
+    groups: Slice[u8],
+    activations: Slice[u8],
+    unpacked: Slice[u8],
+    out: Slice[f32],
+    g: u64,
+    token: u64,
+    first: u64,
+    n_units: u64,
+    out_stride: int,
+    tile: int,
+) -> None:
+    """Multiply n_units from `first` on by the tokens from `token` on.
+
+    sums: of each group in turn, of each token, 16 rows.
+    """
+    row_bytes = activation_row_bytes(matrix)
+    x_bytes = matrix.unit_columns // BLOCK_COLUMNS * BLOCK_BYTES
+    rows = activations.part(token * row_bytes, tile * row_bytes)
+    sums = array(f32, 16 * tile * at_once)
+    if first > 0:
+        for i in static(range(at_once)):
+            for t in static(range(tile)):
+                vstore(
+                    sums.all, 16 * (i * tile + t), vload(out, (token + t) * out_stride + (g + i) * 16, 16)
+                )
+    for u in urange(n_units):
+        w = groups.part(
+            (first + u) * matrix.unit_bytes, (at_once - 1) * matrix.group_bytes + matrix.unit_bytes
+        )
+        x = rows.part((first + u) * x_bytes, (tile - 1) * row_bytes + x_bytes)
+        at = u * 16 * matrix.unit_columns
+        quants = unpacked.part(at, (at_once - 1) * GROUP_UNPACKED_BYTES + 16 * matrix.unit_columns)
+        if matrix.unit_columns == BLOCK_COLUMNS:
+            tile_blocks(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+        elif matrix.layout == "q6_kx16":
+            tile_q6_k(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+        else:
+            tile_with_minimums(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+    for i in static(range(at_once)):
+        for t in static(range(tile)):
+            vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))
+
+
+@fn(inline="always")
+def float_group(
     matrix: Matrix,
     group: Slice[u8],
     activations: Slice[u8],
@@ -101,21 +188,16 @@ def gemm_group(
     n_tokens: u64,
     out_stride: int,
 ) -> None:
-    """Multiply one row group by all tokens, in the largest tiles that are no more than the tokens.
-
-    What is left over is done once more together with tokens before it: that costs less than small tiles.
-    """
+    """Multiply one row group of a float layout by all tokens."""
     token = u64(0)
-    for tile in static(tiles):
-        if n_tokens >= tile:
-            while token < n_tokens:
-                first = minimum(token, n_tokens - tile)
-                gemm_tile(matrix, group, activations, out, g, first, out_stride, tile)
-                token = first + tile
+    for tile in static(tiles_for(matrix, current_target().many_registers)):
+        while token + tile <= n_tokens:
+            tile_float(matrix, group, activations, out, g, token, out_stride, tile)
+            token += tile
 
 
 @fn(inline="always")
-def gemm_tile(
+def tile_float(
     matrix: Matrix,
     group: Slice[u8],
     activations: Slice[u8],
@@ -125,92 +207,9 @@ def gemm_tile(
     out_stride: int,
     tile: int,
 ) -> None:
-    """Multiply one row group by the tokens from `token` on."""
+    """Multiply weights in f16, bf16 or f32 by the tokens from `token` on."""
     row_bytes = activation_row_bytes(matrix)
     rows = activations.part(token * row_bytes, tile * row_bytes)
-    sums = array(f32, 16 * tile)
-    if matrix.layout == "q8_0x16":
-        tile_q8_0x16(matrix, group, rows, sums.all, row_bytes, tile)
-    elif matrix.layout in NIBBLE_BLOCKS:
-        tile_nibbles(NIBBLE_BLOCKS[matrix.layout], matrix, group, rows, sums.all, row_bytes, tile)
-    elif matrix.layout == "q6_kx16":
-        tile_q6_k(matrix, group, rows, sums.all, row_bytes, tile)
-    elif matrix.quantised:
-        tile_with_minimums(matrix, group, rows, sums.all, row_bytes, tile)
-    else:
-        tile_float(matrix, group, rows, sums.all, row_bytes, tile)
-    for t in static(range(tile)):
-        vstore(out, (token + t) * out_stride + g * 16, vload(sums.all, 16 * t, 16))
-
-
-@fn(inline="always")
-def scale_dots(block: Slice[u8], row: Slice[u8], dots: Slice[i32], sums: Slice[f32], at: int) -> None:
-    """Add a block's exact integer sums, times both scales, to the sums of one token."""
-    scale = convert(f32, vload_bytes(f16, 16, block, 0)) * splat(f32, 16, load_bytes(f32, row, SCALE_AT))
-    vstore(sums, at, fma(convert(f32, vload(dots, at, 16)), scale, vload(sums, at, 16)))
-
-
-@fn(inline="always")
-def tile_q8_0x16(
-    matrix: Matrix, group: Slice[u8], rows: Slice[u8], sums: Slice[f32], row_bytes: int, tile: int
-) -> None:
-    """Multiply by 8-bit weights."""
-    dots = array(i32, 16 * tile)
-    for b in urange(matrix.n_blocks):
-        w = group.part(b * Q8_BLOCK_BYTES, Q8_BLOCK_BYTES)
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            vstore(dots.all, 16 * t, splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT)))
-        for v in static(range(8)):
-            weights = vload_bytes(u8, 64, w, 32 + 64 * v)
-            for t in static(range(tile)):
-                x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-                quants = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-                vstore(dots.all, 16 * t, dot4(vload(dots.all, 16 * t, 16), weights, quants))
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            scale_dots(w, x, dots.all, sums, 16 * t)
-
-
-@fn(inline="always")
-def tile_nibbles(
-    form: NibbleBlock,
-    matrix: Matrix,
-    group: Slice[u8],
-    rows: Slice[u8],
-    sums: Slice[f32],
-    row_bytes: int,
-    tile: int,
-) -> None:
-    """Multiply by weights in nibbles, with a fifth bit or without."""
-    dots = array(i32, 16 * tile)
-    for b in urange(matrix.n_blocks):
-        w = group.part(b * form.bytes, form.bytes)
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            vstore(dots.all, 16 * t, nibble_start(form, x))
-        for v in static((0, 4, 1, 5, 2, 6, 3, 7)):
-            weights = nibble_quants(form, w, v)
-            for t in static(range(tile)):
-                x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-                quants = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-                vstore(dots.all, 16 * t, dot4_small(vload(dots.all, 16 * t, 16), weights, quants))
-        for t in static(range(tile)):
-            x = rows.part(b * BLOCK_BYTES + t * row_bytes, BLOCK_BYTES)
-            acc = nibble_sum(form, w, x, vload(dots.all, 16 * t, 16), vload(sums, 16 * t, 16))
-            vstore(sums, 16 * t, acc)
-
-
-@fn(inline="always")
-def tile_float(
-    matrix: Matrix,
-    group: Slice[u8],
-    rows: Slice[u8],
-    sums: Slice[f32],
-    row_bytes: int,
-    tile: int,
-) -> None:
-    """Multiply by weights in f16, bf16 or f32."""
     parts = array(f32, 64 * tile)
     for k in urange(matrix.padded_columns // 4):
         w = group.part(k * (64 * matrix.float_bytes), 64 * matrix.float_bytes)
@@ -224,4 +223,4 @@ def tile_float(
     for t in static(range(tile)):
         a01 = vload(parts.all, 64 * t, 16) + vload(parts.all, 64 * t + 16, 16)
         a23 = vload(parts.all, 64 * t + 32, 16) + vload(parts.all, 64 * t + 48, 16)
-        vstore(sums, 16 * t, a01 + a23)
+        vstore(out, (token + t) * out_stride + g * 16, a01 + a23)

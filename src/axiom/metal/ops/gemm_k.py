@@ -1,7 +1,7 @@
-"""A row group of super-blocks times a tile of tokens, in the order of `gemv_k`. Read that first.
+"""Row groups of super-blocks times a tile of tokens, in the order of `gemv_k`. Read that first.
 
-Weights are unpacked once per tile. A block's integer sums of all tokens stay in registers, and so do the
-sums over a super-block; those over the row wait in the stack, which is in the first-level cache.
+A block's integer sums of all tokens stay in registers; the sums over a super-block and over the row wait in
+the stack, which is in the first-level cache.
 """
 
 from axiom.lang import (
@@ -17,96 +17,105 @@ from axiom.lang import (
     splat,
     static,
     u8,
-    urange,
     vload,
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import dot4_small
-from axiom.metal.ops.gemv_k import (
-    k_minimum,
-    k_quants,
-    k_scale,
-    k_sum,
-    number_of,
-    q6_k_quants,
-    q6_k_scale,
-    quants_of,
-)
+from axiom.metal.ops.gemm_blocks import block_dots
+from axiom.metal.ops.gemv_k import k_minimum, k_scale, k_sum, number_of, q6_k_scale
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_32_AT, SCALE_AT, SUM_AT
+from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
 
 
 @fn(inline="always")
 def tile_with_minimums(
-    matrix: Matrix, group: Slice[u8], rows: Slice[u8], sums: Slice[f32], row_bytes: int, tile: int
+    at_once: int,
+    matrix: Matrix,
+    groups: Slice[u8],
+    quants: Slice[u8],
+    rows: Slice[u8],
+    sums: Slice[f32],
+    row_bytes: int,
+    tile: int,
 ) -> None:
-    """Multiply by 4-bit or 5-bit super-blocks."""
-    for s in urange(matrix.n_units):
-        w = group.part(s * matrix.unit_bytes, matrix.unit_bytes)
-        parts = array(f32, 16 * tile)
-        leasts = array(f32, 16 * tile)
-        for b in static(range(8)):
-            dots = array(i32, 16 * tile)
-            for v in static(range(8)):
-                weights = k_quants(matrix, w, b, v)
-                for t in static(range(tile)):
-                    x = rows.part(s * SUPER_X_BYTES + t * row_bytes, SUPER_X_BYTES)
-                    dot = dot4_small(vload(dots.all, 16 * t, 16), weights, quants_of(x, b, v))
-                    vstore(dots.all, 16 * t, dot)
-            scale = k_scale(w, b)
-            minimum = k_minimum(w, b)
-            for t in static(range(tile)):
-                x = rows.part(s * SUPER_X_BYTES + t * row_bytes, SUPER_X_BYTES)
-                scaled = convert(f32, vload(dots.all, 16 * t, 16)) * scale
-                part = fma(scaled, number_of(x, b, SCALE_AT), vload(parts.all, 16 * t, 16))
-                vstore(parts.all, 16 * t, part)
-                least = fma(minimum, number_of(x, b, SUM_AT), vload(leasts.all, 16 * t, 16))
-                vstore(leasts.all, 16 * t, least)
+    """Add one 4-bit or 5-bit super-block of each token and row."""
+    leasts = array(f32, 16 * tile * at_once)
+    for b in static(range(8)):
         for t in static(range(tile)):
-            acc = vload(sums, 16 * t, 16)
-            least = vload(leasts.all, 16 * t, 16)
-            vstore(sums, 16 * t, k_sum(w, vload(parts.all, 16 * t, 16), least, acc))
+            number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SUM_AT)
+            for i in static(range(at_once)):
+                at = 16 * (i * tile + t)
+                least = k_minimum(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
+                vstore(leasts.all, at, fma(least, number, vload(leasts.all, at, 16)))
+    parts = array(f32, 16 * tile * at_once)
+    for b in static(range(8)):
+        dots = array(i32, 16 * tile * at_once)
+        block = quants.part(
+            b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
+        )
+        x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
+        block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 0, 8)
+        for i in static(range(at_once)):
+            scale = k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
+            for t in static(range(tile)):
+                at = 16 * (i * tile + t)
+                factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
+                scaled = convert(f32, vload(dots.all, at, 16)) * scale
+                vstore(parts.all, at, fma(scaled, factor, vload(parts.all, at, 16)))
+    for i in static(range(at_once)):
+        w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
+        for t in static(range(tile)):
+            at = 16 * (i * tile + t)
+            acc = vload(sums, at, 16)
+            vstore(sums, at, k_sum(w, vload(parts.all, at, 16), vload(leasts.all, at, 16), acc))
 
 
 @fn(inline="always")
 def tile_q6_k(
-    matrix: Matrix, group: Slice[u8], rows: Slice[u8], sums: Slice[f32], row_bytes: int, tile: int
+    at_once: int,
+    matrix: Matrix,
+    groups: Slice[u8],
+    quants: Slice[u8],
+    rows: Slice[u8],
+    sums: Slice[f32],
+    row_bytes: int,
+    tile: int,
 ) -> None:
-    """Multiply by 6-bit super-blocks."""
-    for s in urange(matrix.n_units):
-        w = group.part(s * matrix.unit_bytes, matrix.unit_bytes)
-        parts = array(f32, 16 * tile)
-        for b in static(range(8)):
-            # The second half of the block first: its scaled sum is what the first one's is fused to.
-            both = array(f32, 16 * tile)
-            for half in static((1, 0)):
-                dots = array(i32, 16 * tile)
-                for t in static(range(tile)):
-                    x = rows.part(s * SUPER_X_BYTES + t * row_bytes, SUPER_X_BYTES)
-                    offset = load_bytes(i32, x, b * BLOCK_BYTES + OFFSET_32_AT + 4 * half)
-                    vstore(dots.all, 16 * t, splat(i32, 16, offset))
-                for v in static(range(4 * half, 4 * half + 4)):
-                    weights = q6_k_quants(w, b, v)
-                    for t in static(range(tile)):
-                        x = rows.part(s * SUPER_X_BYTES + t * row_bytes, SUPER_X_BYTES)
-                        dot = dot4_small(vload(dots.all, 16 * t, 16), weights, quants_of(x, b, v))
-                        vstore(dots.all, 16 * t, dot)
-                scale = q6_k_scale(w, 2 * b + half)
-                for t in static(range(tile)):
-                    number = convert(f32, vload(dots.all, 16 * t, 16))
-                    if half == 1:
-                        vstore(both.all, 16 * t, number * scale)
-                    else:
-                        vstore(both.all, 16 * t, fma(number, scale, vload(both.all, 16 * t, 16)))
+    """Add one 6-bit super-block of each token and row."""
+    parts = array(f32, 16 * tile * at_once)
+    for b in static(range(8)):
+        # The second half of the block first: its scaled sum is what the first one's is fused to.
+        both = array(f32, 16 * tile * at_once)
+        block = quants.part(
+            b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
+        )
+        x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
+        for half in static((1, 0)):
+            dots = array(i32, 16 * tile * at_once)
             for t in static(range(tile)):
-                x = rows.part(s * SUPER_X_BYTES + t * row_bytes, SUPER_X_BYTES)
-                factor = number_of(x, b, SCALE_AT)
-                part = fma(vload(both.all, 16 * t, 16), factor, vload(parts.all, 16 * t, 16))
-                vstore(parts.all, 16 * t, part)
-        d = convert(f32, vload_bytes(f16, 16, w, 0))
+                offset = splat(i32, 16, load_bytes(i32, x, t * row_bytes + OFFSET_32_AT + 4 * half))
+                for i in static(range(at_once)):
+                    vstore(dots.all, 16 * (i * tile + t), offset)
+            block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 4 * half, 4 * half + 4)
+            for i in static(range(at_once)):
+                scale = q6_k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), 2 * b + half)
+                for t in static(range(tile)):
+                    at = 16 * (i * tile + t)
+                    number = convert(f32, vload(dots.all, at, 16))
+                    if half == 1:
+                        vstore(both.all, at, number * scale)
+                    else:
+                        vstore(both.all, at, fma(number, scale, vload(both.all, at, 16)))
+        for i in static(range(at_once)):
+            for t in static(range(tile)):
+                at = 16 * (i * tile + t)
+                factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
+                vstore(parts.all, at, fma(vload(both.all, at, 16), factor, vload(parts.all, at, 16)))
+    for i in static(range(at_once)):
+        d = convert(f32, vload_bytes(f16, 16, groups, i * matrix.group_bytes))
         for t in static(range(tile)):
-            acc = vload(sums, 16 * t, 16)
-            vstore(sums, 16 * t, fma(d, vload(parts.all, 16 * t, 16), acc))
+            at = 16 * (i * tile + t)
+            vstore(sums, at, fma(d, vload(parts.all, at, 16), vload(sums, at, 16)))

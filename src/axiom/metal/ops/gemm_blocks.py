@@ -1,0 +1,95 @@
+"""Row groups of 32-column blocks times a tile of tokens: Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1.
+
+The sums over the row stay in registers, and so do a block's integer sums.
+"""
+
+from axiom.lang import (
+    Slice,
+    array,
+    bitcast,
+    convert,
+    f16,
+    f32,
+    fma,
+    fn,
+    i8,
+    i32,
+    load_bytes,
+    splat,
+    static,
+    u8,
+    vload,
+    vload_bytes,
+    vstore,
+)
+from axiom.metal.arch.simd import dot4, dot4_small
+from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix
+from axiom.metal.ops.nibbles import nibble_start, nibble_sum
+from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
+from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES
+
+
+@fn(inline="always")
+def block_dots(
+    small: bool,
+    at_once: int,
+    quants: Slice[u8],
+    rows: Slice[u8],
+    dots: Slice[i32],
+    row_bytes: int,
+    tile: int,
+    first: int,
+    last: int,
+) -> None:
+    """Add the products of 4-column steps [first, last) of a block to the integer sums.
+
+    quants: the unpacked block of the first row group. rows: the block of the first token. small: whether
+    the unpacked weights are below 128.
+    """
+    for v in static(range(first, last)):
+        for t in static(range(tile)):
+            x = bitcast(i8, splat(i32, 16, load_bytes(i32, rows, t * row_bytes + 4 * v)))
+            for i in static(range(at_once)):
+                at = 16 * (i * tile + t)
+                w = vload_bytes(u8, 64, quants, i * GROUP_UNPACKED_BYTES + 64 * v)
+                dot = vload(dots, at, 16)
+                vstore(dots, at, dot4_small(dot, w, x) if small else dot4(dot, w, x))
+
+
+@fn(inline="always")
+def tile_blocks(
+    at_once: int,
+    matrix: Matrix,
+    groups: Slice[u8],
+    quants: Slice[u8],
+    rows: Slice[u8],
+    sums: Slice[f32],
+    row_bytes: int,
+    tile: int,
+) -> None:
+    """Add one block of each token and row."""
+    dots = array(i32, 16 * tile * at_once)
+    nibbles = matrix.layout in NIBBLE_BLOCKS
+    for t in static(range(tile)):
+        x = rows.part(t * row_bytes, BLOCK_BYTES)
+        if nibbles:
+            start = nibble_start(NIBBLE_BLOCKS[matrix.layout], x)
+        else:
+            start = splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT))
+        for i in static(range(at_once)):
+            vstore(dots.all, 16 * (i * tile + t), start)
+    block_dots(nibbles, at_once, quants, rows, dots.all, row_bytes, tile, 0, 8)
+    for i in static(range(at_once)):
+        w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
+        for t in static(range(tile)):
+            x = rows.part(t * row_bytes, BLOCK_BYTES)
+            at = 16 * (i * tile + t)
+            dot = vload(dots.all, at, 16)
+            acc = vload(sums, at, 16)
+            if nibbles:
+                vstore(sums, at, nibble_sum(NIBBLE_BLOCKS[matrix.layout], w, x, dot, acc))
+            else:
+                scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(
+                    f32, 16, load_bytes(f32, x, SCALE_AT)
+                )
+                vstore(sums, at, fma(convert(f32, dot), scale, acc))
