@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from axiom.compiler.objects import compile_object
+from axiom.compiler.objects import compile_objects
 from axiom.host.image.link_script import link
 from axiom.host.machine.accelerator import kvm_obstacle
 from axiom.metal.arch.assembly import ASSEMBLY
@@ -20,7 +20,11 @@ def require_accelerator(name: str) -> None:
         pytest.skip(f"KVM cannot be used: {obstacle}")
 
 
-def build_image(path: Path, functions: list[Any]) -> Path:
-    """Link the exported functions (`axiom_main` and `axiom_run` among them) into an image at `path`."""
-    link([compile_object([*functions, panic_handler, exception_handler], list(ASSEMBLY))], path)
+def build_image(path: Path, functions: list[Any], as_written: tuple[str, ...] = ()) -> Path:
+    """Link the exported functions (`axiom_main` and `axiom_run` among them) into an image at `path`.
+
+    as_written: packages whose functions are not optimised.
+    """
+    whole = [*functions, panic_handler, exception_handler]
+    link(compile_objects(whole, list(ASSEMBLY), (), as_written=as_written), path)
     return path

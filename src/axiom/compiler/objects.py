@@ -61,7 +61,8 @@ def compile_objects(
 ) -> list[bytes]:
     """Compile as `compile_object` does, but functions of the modules `units` into objects of their own.
 
-    Functions of the packages `as_written` are not optimised: every line and every local is there. Objects are kept by their text: what has not changed is not compiled again.
+    Functions of the packages `as_written` are not optimised: every line and every local is there. Objects
+    are kept by their text: what has not changed is not compiled again.
     """
     program = _program(functions, BASELINE)
     texts = split_texts(program, units, METAL_TRIPLE, assembly, as_written)

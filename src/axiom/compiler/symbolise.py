@@ -1,10 +1,12 @@
 """Addresses in compiled code to places in Python source, by `addr2line` and the DWARF beside the code.
 
-DWARF carries the symbols of functions, not their names: `metal.kernel.log.end.1a2b3c` is `end` specialised
-for some types. An exported function has the symbol that it asked for: its name is looked up in the source.
+`addr2line` gives the innermost function of an address the name of the symbol around it, even where another
+function is inlined there: names are looked up in the source. Where that is gone, the symbol has to do:
+`metal.kernel.log.end.1a2b3c` is `end` specialised for some types.
 """
 
 import ast
+import functools
 import linecache
 import re
 import shutil
@@ -87,19 +89,38 @@ def _place(symbol: str, text: str) -> Place:
         file = str(PACKAGE_PARENT / file[len(SOURCE_ROOT) + 1 :])
     line = int(found["line"]) if found["line"] != "?" else 0
     specialised = _SPECIALISED.fullmatch(symbol)
-    name = specialised["name"] if specialised else _enclosing_function(Path(file), line)
-    return Place(name or symbol, file, line)
+    name = _enclosing_function(Path(file), line) or (specialised["name"] if specialised else symbol)
+    return Place(name, file, line)
 
 
 def _enclosing_function(file: Path, line: int) -> str:
     """Return the name of the innermost function around a line; empty when there is none."""
     try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        return ""
+    around = [one for one in _functions(file, changed) if one.first <= line <= one.last]
+    return max(around, key=lambda one: one.first).name if around else ""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a function."""
+
+    name: str
+    first: int
+    last: int
+
+
+@functools.cache
+def _functions(file: Path, changed: int) -> list[_Lines]:
+    """Return the functions of a file; changed: when it was, so that what is kept is not out of date."""
+    try:
         tree = ast.parse(file.read_text())
     except (OSError, SyntaxError, UnicodeDecodeError):
-        return ""
-    around = [
-        node
+        return []
+    return [
+        _Lines(node.name, node.lineno, node.end_lineno or node.lineno)
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        if isinstance(node, ast.FunctionDef)
     ]
-    return max(around, key=lambda node: node.lineno).name if around else ""

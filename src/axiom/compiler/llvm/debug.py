@@ -84,9 +84,7 @@ class DebugInfo:
 
     def static(self, name: str, kind: StructType | ArrayRefType, span: Span) -> int:
         """Return the node of static storage; span: of its use, as where it is made is not known."""
-        base = (
-            self._struct(kind) if isinstance(kind, StructType) else self._array(kind.element, kind.count)
-        )
+        base = self._struct(kind) if isinstance(kind, StructType) else self._array(kind.element, kind.count)
         file = self._file(span.file)
         variable = self._add(
             f'distinct !DIGlobalVariable(name: "{name}", scope: !{self._unit(span.file)}, file: !{file}, '

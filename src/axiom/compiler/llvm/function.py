@@ -132,7 +132,8 @@ class FunctionEmitter:
             kind = type_name(parameter.type)
             parameters.append(f"{kind} %p{number}")
             slot = self._local_slot(parameter.name, parameter.type, number)
-            self.emit(f"store {kind} %p{number}, ptr {slot}")
+            # Without a line, so that a debugger takes it for the prologue and stops behind it.
+            self._lines.append(f"  store {kind} %p{number}, ptr {slot}")
         self.statements(instance.body)
         if not self._ended:
             self.emit("ret void" if instance.result == VOID or aggregate else "unreachable")

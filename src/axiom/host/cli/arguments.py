@@ -160,6 +160,26 @@ def _trace(parser: ArgumentParser) -> None:
     )
 
 
+def _debug(parser: ArgumentParser) -> None:
+    _model(parser)
+    _prompt(parser)
+    parser.add_argument(
+        "-n", dest="count", type=at_least(1), default=16, metavar="N", help="tokens to generate; 16"
+    )
+    parser.add_argument(
+        "--break",
+        dest="breakpoints",
+        action="append",
+        default=[],
+        metavar="FILE:LINE",
+        help="where to stop, as often as needed; FILE:FUNCTION too. FILE is enough of the path",
+    )
+    parser.add_argument("--gdb", action="store_true", help="open gdb here")
+    parser.add_argument("--machine", default="tcg", metavar="NAME", help="tcg (the default) or kvm")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="processors of the machine; 1")
+    _context(parser)
+
+
 def _compile(parser: ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE.py", help="a file of the language")
     parser.add_argument(
@@ -213,6 +233,7 @@ COMMANDS: dict[str, tuple[str, Callable[[ArgumentParser], Any]]] = {
         "Show where the time of a request goes, operation by operation, and write it for Perfetto.",
         _trace,
     ),
+    "debug": ("Boot the kernel stopped, for gdb, which shows it line by line in Python.", _debug),
     "compile": ("Compile one file of the language and show what becomes of it.", _compile),
     "report": (
         "Show what the kernel is made of: code by room, stack bounds, unsafe blocks, checks.",

@@ -66,6 +66,22 @@ def _trace(given: Namespace) -> None:
     trace_model(options, error_console())
 
 
+def _debug(given: Namespace) -> None:
+    from axiom.host.cli.debug import DebugOptions, debug_model
+
+    options = DebugOptions(
+        given.model,
+        given.prompt,
+        given.count,
+        given.breakpoints,
+        given.gdb,
+        given.machine,
+        given.cpus,
+        given.context,
+    )
+    debug_model(options, error_console())
+
+
 def _compile(given: Namespace) -> None:
     from axiom.host.cli.compile import show_compiled
 
@@ -105,6 +121,7 @@ HANDLERS: dict[str, Handler] = {
     "run": _run,
     "plan": _plan,
     "trace": _trace,
+    "debug": _debug,
     "compile": _compile,
     "report": _report,
     "bench": _bench,

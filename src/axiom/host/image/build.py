@@ -23,7 +23,7 @@ UNITS = (
     "axiom.metal.ops.gemm",
     "axiom.metal.ops.gemv",
 )
-# Rooms that a debugger's image compiles line by line; arithmetic and what sits on the processor stay as fast.
+# Rooms that a debugger's image compiles line by line; arithmetic stays as fast as it is.
 AS_WRITTEN = ("axiom.metal.boot", "axiom.metal.drivers", "axiom.metal.engine", "axiom.metal.kernel")
 ROOMS = ("abi", "lang", "compiler", "metal", "host/image")
 

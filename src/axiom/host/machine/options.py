@@ -14,8 +14,8 @@ class SessionOptions:
     """What was asked for; None means "as the plan says".
 
     load: "map" puts the packed file's pages into the machine's memory, "nvme" has the kernel read it from a
-    drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring. gdb_port:
-    the machine waits there for a debugger; its image is made for one, and nothing has a deadline.
+    drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring.
+    gdb_port: the machine waits there for a debugger; its image is made for one, and nothing has a deadline.
     """
 
     machine: MachineName = "auto"

@@ -83,7 +83,7 @@ def open_session(
     stages["launch"] = (started.launched - started.began) * 1e3
     with started, _served(model, options, started, stages) as session:
         yield session
-        _shut_down(session, started.machine, model, Path(started.launch.image))
+        _shut_down(session, started.machine, options)
 
 
 @contextmanager
@@ -131,10 +131,11 @@ def _served(
         region.release()
 
 
-def _shut_down(session: Session, machine: Qemu, model: PackedModel, image: Path) -> None:
+def _shut_down(session: Session, machine: Qemu, options: SessionOptions) -> None:
     """Let the kernel leave; it first checks what it has not checked yet of a mapped model."""
     session.link.shut_down()
-    code = machine.wait(READY_SECONDS if session.boot.mapped else STOP_SECONDS)
+    patience = READY_SECONDS if session.boot.mapped else STOP_SECONDS
+    code = machine.wait(patience if options.gdb_port is None else float("inf"))
     if code == ExitCode.REFUSED or code == ExitCode.CRASH:
         machine.check_alive()
 

@@ -41,7 +41,8 @@ def generate(
 ) -> Generation:
     """Run one request to its end; `on_text` gets text as it is generated.
 
-    Raises MachineError when the kernel says nothing for `token_seconds`. On KeyboardInterrupt the sequence is cancelled and what there is is returned.
+    Raises MachineError when the kernel says nothing for `token_seconds`. On KeyboardInterrupt the sequence
+    is cancelled and what there is is returned.
     """
     made = Generation(list(request.prompt))
     stream = tokenizer.stream(request.prompt)
