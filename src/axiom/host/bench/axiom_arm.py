@@ -25,6 +25,11 @@ class AxiomArm:
     session: Session
     model: PackedModel
 
+    @property
+    def machine(self) -> str:
+        """The name of the machine."""
+        return self.session.machine
+
     @contextmanager
     def awake(self) -> Generator[None]:
         """Let the machine run during the block."""
@@ -47,7 +52,7 @@ class AxiomArm:
         return self._generate(StartRequest(1, tokens, 1, ignore_eos=True))[1]
 
     def decode_seconds(self, prompt: list[int], count: int) -> list[float]:
-        """Return how long each of `count` tokens takes after a prompt."""
+        """Return how long each of `count` tokens takes after a prompt and one token more."""
         made, _ = self._generate(StartRequest(1, prompt, count + 1, ignore_eos=True))
         return [us / 1e6 for us in made.token_us]
 

@@ -1,23 +1,20 @@
 """The peer: llama.cpp through `llama-cpp-python`, in a process of its own."""
 
-import json
 import os
-import selectors
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axiom.host.errors import MachineError, UserError
+from axiom.host.bench.worker_process import WorkerProcess
+from axiom.host.errors import UserError
 
 WORKER = Path(__file__).with_name("peer_worker.py")
-ANSWER_SECONDS = 600.0
 PEER_HINT = (
     "make it with: python3 -m venv .venv-peer && "
     "CMAKE_ARGS='-DGGML_NATIVE=ON' .venv-peer/bin/pip install --no-binary llama-cpp-python llama-cpp-python"
@@ -36,7 +33,10 @@ class PeerSetting:
     def __str__(self) -> str:
         """Return a short description."""
         flash = "on" if self.flash_attention else "off"
-        return f"{self.threads} threads, flash attention {flash}, repack {'on' if self.repack else 'off'}"
+        repack = "on" if self.repack else "off"
+        return (
+            f"{self.threads} threads, flash attention {flash}, repack {repack}, batches of {self.n_batch}"
+        )
 
 
 def peer_interpreter() -> Path:
@@ -59,15 +59,9 @@ class Peer:
 
     def __init__(self, interpreter: Path, model: Path, setting: PeerSetting, n_context: int) -> None:
         self.setting = setting
-        self._process = subprocess.Popen(
-            [str(interpreter), str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self._worker = WorkerProcess([str(interpreter), str(WORKER)], "llama.cpp")
         try:
-            loaded = self._ask(
+            loaded = self._worker.ask(
                 "load",
                 model=str(model),
                 threads=setting.threads,
@@ -85,30 +79,26 @@ class Peer:
 
     def prefill_seconds(self, tokens: list[int]) -> float:
         """Return how long a prompt takes until its last logits."""
-        return self._ask("prefill", tokens=tokens)
+        return self._worker.ask("prefill", tokens=tokens)
 
     def decode_seconds(self, tokens: list[int]) -> list[float]:
         """Return how long each of these tokens takes after what is in the context."""
-        return self._ask("decode", tokens=tokens)
+        return self._worker.ask("decode", tokens=tokens)
 
     def logits(self, tokens: list[int]) -> NDArray[np.float32]:
         """Return the logits of every position of a text, [positions, vocabulary]."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "logits"
-            self._ask("logits", tokens=tokens, path=str(path))
+            self._worker.ask("logits", tokens=tokens, path=str(path))
             return np.fromfile(path, np.float32).reshape(len(tokens), -1)
 
     def resident_bytes(self) -> int:
         """Return the process's resident memory, the mapped model included."""
-        return self._ask("memory")
+        return self._worker.ask("memory")
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+        self._worker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,25 +107,3 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _ask(self, command: str, **values: Any) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        try:
-            stdin.write(json.dumps({"command": command, **values}) + "\n")
-            stdin.flush()
-        except BrokenPipeError:
-            raise MachineError(f"llama.cpp ended when asked to {command}.") from None
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            if not selector.select(ANSWER_SECONDS):
-                raise MachineError(f"llama.cpp did not {command} within {ANSWER_SECONDS:.0f} s.")
-        line = stdout.readline()
-        if not line:
-            status = self._process.wait()
-            raise MachineError(f"llama.cpp ended with status {status} when asked to {command}.")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise MachineError(f"llama.cpp could not {command}: {reply['error']}.")
-        return reply["result"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from axiom.host.bench.measure import Comparison
+from axiom.host.bench.results import Comparison
 from axiom.host.errors import UserError
 
 
@@ -14,6 +14,7 @@ def comparison_json(made: Comparison, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "facts": facts | _measured_facts(made),
         "agreement": vars(made.agreement) if made.agreement else None,
+        "yardstick": vars(made.yardstick) if made.yardstick else None,
         "results": [
             {**vars(result), "cpus": made.cpus, "machine": made.machine} for result in made.results
         ],
@@ -24,6 +25,7 @@ def comparison_json(made: Comparison, facts: dict[str, Any]) -> dict[str, Any]:
 def _measured_facts(made: Comparison) -> dict[str, Any]:
     return {
         "read_gb_s": median(made.samples.get("machine", "read_gb_s")),
+        "read_ahead_gb_s": median(made.samples.get("machine", "read_ahead_gb_s")),
         "meeting_ns": median(made.samples.get("machine", "meeting_ns")),
         "peer_setting": made.peer_setting,
         "peer_system": made.peer_system,
@@ -35,7 +37,9 @@ def plot(made: Comparison, path: Path) -> None:
     try:
         figure: Any = import_module("matplotlib.figure").Figure(figsize=(10, 4), layout="constrained")
     except ImportError:
-        raise UserError("matplotlib is not installed.", "install it: pip install matplotlib") from None
+        raise UserError(
+            "matplotlib is not installed.", "install it: .venv/bin/pip install matplotlib"
+        ) from None
     left, right = figure.subplots(1, 2)
     for arm in ("axiom", "peer"):
         times = [s * 1e3 for s in made.samples.get(arm, "token_s")]

@@ -15,7 +15,6 @@ from axiom.host.bench.measure import (
     FULL,
     QUICK,
     START_PROMPT,
-    Comparison,
     Effort,
     Plan,
     compare,
@@ -23,7 +22,8 @@ from axiom.host.bench.measure import (
 )
 from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
 from axiom.host.bench.report import comparison_json, plot
-from axiom.host.cli.models import open_model
+from axiom.host.bench.results import Comparison
+from axiom.host.cli.models import open_model, processors
 from axiom.host.cli.run import machine_name
 from axiom.host.errors import MachineError, UserError
 from axiom.host.machine.session import SessionOptions
@@ -31,6 +31,7 @@ from axiom.host.model.pack import default_cache_dir
 from axiom.models import bundled_model_path
 
 RUN_SECONDS = 600
+REPORT_COLUMNS = 200
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BenchOptions:
     model: str | None
     peer: str
     machine: str
-    cpus: int
+    cpus: int | None
     context: int | None
     quick: bool
     tokens: int | None
@@ -51,21 +52,19 @@ class BenchOptions:
 def bench_model(options: BenchOptions, console: Console) -> None:
     """Measure and print."""
     machine = machine_name(options.machine)
-    if machine == "hosted" and options.peer != "none":
-        raise UserError(
-            "a kernel in this process polls while the peer runs, so that neither is measured fairly.",
-            "choose --machine kvm, or --peer none",
-        )
+    cpus, cpus_note = processors(options.cpus)
+    if cpus_note:
+        console.print(cpus_note, markup=False)
     interpreter = _peer(options.peer)
     model = open_model(options.model, console)
     path = Path(options.model) if options.model is not None else bundled_model_path()
-    wanted = SessionOptions(machine, options.cpus, None, options.context, default_cache_dir().parent)
+    wanted = SessionOptions(machine, cpus, None, options.context, default_cache_dir().parent)
     n_context = options.context or 1024
     tokens = random_tokens(model.shape.n_vocab, START_PROMPT, 3)
 
     def start_axiom() -> float:
         command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", "Once upon a time"]
-        command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(options.cpus)]
+        command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(cpus)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
         if done.returncode:
             raise MachineError(f"axiom run ended with status {done.returncode}: {done.stderr.strip()}")
@@ -114,16 +113,13 @@ def _peer(text: str) -> Path | None:
 
 
 def _show(made: Comparison, facts: dict[str, object]) -> None:
-    out = Console(highlight=False, soft_wrap=True)
+    out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else REPORT_COLUMNS)
     for name, value in facts.items():
         out.print(f"{name}: {value}", markup=False)
-    if made.agreement is not None:
-        found = made.agreement
-        out.print(
-            f"outputs agree: mean divergence {found.mean_divergence:.2e} nats, largest difference of a "
-            f"logit {found.max_difference:.3f}, same likeliest token {found.top1:.0%}"
-        )
-    table = Table("metric", "axiom", "peer", "axiom / peer", "spread", "", box=None, pad_edge=False)
+    _show_agreement(made, out)
+    table = Table(
+        "metric", "axiom", "peer", "axiom / peer", "spread", "peer's", "", box=None, pad_edge=False
+    )
     for one in made.results:
         table.add_row(
             one.metric,
@@ -131,6 +127,19 @@ def _show(made: Comparison, facts: dict[str, object]) -> None:
             "-" if one.peer is None else f"{one.peer:,.4g}",
             "-" if one.ratio is None else f"{one.ratio:.2f}",
             f"{one.spread:.1%}",
+            f"{one.peer_spread:.1%}",
             one.note,
         )
     out.print(table)
+
+
+def _show_agreement(made: Comparison, out: Console) -> None:
+    lines = [("axiom", made.agreement), ("llama.cpp, repacked", made.yardstick)]
+    for name, found in lines:
+        if found is not None:
+            out.print(
+                f"{name} and llama.cpp, not repacked, at {found.positions} positions: mean divergence "
+                f"{found.mean_divergence:.2e} nats, largest difference {found.max_difference:.3f}, "
+                f"same likeliest token {found.top1:.1%}",
+                markup=False,
+            )

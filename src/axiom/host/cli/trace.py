@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from axiom.host.bench.trace import busy_fraction, perfetto_json, read_trace, summarise
-from axiom.host.cli.models import open_model
+from axiom.host.cli.models import open_model, processors
 from axiom.host.cli.run import machine_name
 from axiom.host.errors import UserError
 from axiom.host.machine.requests import StartRequest
@@ -27,7 +27,7 @@ class TraceOptions:
     prompt: str
     count: int
     machine: str
-    cpus: int
+    cpus: int | None
     context: int | None
     output: Path
 
@@ -53,7 +53,9 @@ def trace_model(options: TraceOptions, console: Console) -> None:
     if options.output.is_dir() or not options.output.parent.is_dir():
         raise UserError(f"{options.output} is no file that could be written.", "give another name with -o")
     model = open_model(options.model, console)
-    wanted = SessionOptions(machine, options.cpus, None, options.context, default_cache_dir().parent)
+    wanted = SessionOptions(
+        machine, processors(options.cpus)[0], None, options.context, default_cache_dir().parent
+    )
     prompt = model.tokenizer.encode(options.prompt)
     request = StartRequest(1, prompt, options.count, ignore_eos=True, trace=True)
     operations = plan_for(model, options.context).operations

@@ -20,7 +20,9 @@ class MachineProbe:
     def __init__(self, n_threads: int, n_bytes: int = 1 << 30) -> None:
         probe = make_probe(hosted_target())
         self._probe = probe
-        self._hosted = load_hosted([probe.read, probe.meet, *LaneThreads.functions(probe.lanes)])
+        self._hosted = load_hosted(
+            [probe.read, probe.read_ahead, probe.meet, *LaneThreads.functions(probe.lanes)]
+        )
         self._threads = LaneThreads(self._hosted, probe.lanes, n_threads)
         self.n_bytes = n_bytes
         self._memory = mmap.mmap(-1, n_bytes)
@@ -32,9 +34,20 @@ class MachineProbe:
 
     def read_gb_s(self) -> float:
         """Read everything once; return 10^9 bytes a second, of all threads together."""
+        return self.n_bytes / self.read_seconds(self.n_bytes) / 1e9
+
+    def read_ahead_gb_s(self) -> float:
+        """Return what `read_gb_s` does when memory is asked for ahead of the walk."""
         start = time.perf_counter()
-        self._call(self._probe.read, u64(self._address), u64(self.n_bytes))
+        self._call(self._probe.read_ahead, u64(self._address), u64(self.n_bytes))
         return self.n_bytes / (time.perf_counter() - start) / 1e9
+
+    def read_seconds(self, count: int) -> float:
+        """Return how long a plain read of so many bytes takes; some are read again if there are fewer."""
+        start = time.perf_counter()
+        for left in range(count, 0, -self.n_bytes):
+            self._call(self._probe.read, u64(self._address), u64(min(left, self.n_bytes)))
+        return time.perf_counter() - start
 
     def meeting_ns(self) -> float:
         """Return how long one operation without work takes: a store to each lane and a store back."""

@@ -5,25 +5,31 @@ from dataclasses import dataclass
 
 from axiom.lang import Target, fn, i32, slice_at, static_var, struct, u8, u32, u64, unsafe, urange, zeroed
 from axiom.metal.kernel.lanes import Lanes, make_lanes
-from axiom.metal.ops.plain_read import plain_read
+from axiom.metal.ops.plain_read import plain_read, read_ahead
 
 LINE_BYTES = 256
 
 
 @struct
 class ProbeState:
-    """Memory to read, and what came of it; without memory the lanes only meet."""
+    """Memory to read, whether to ask for it ahead, and what came of it; without memory lanes only meet."""
 
     address: u64
     bytes: u64
+    ahead: bool
     sum: i32
 
 
 @dataclass(frozen=True)
 class Probe:
-    """read(address, bytes): let every lane read its part once. meet(count): let them meet so often."""
+    """What the lanes can be asked for.
+
+    read(address, bytes): every lane reads its part once. read_ahead: the same, and asks for memory ahead of
+    its walk, as `gemv` does. meet(count): they meet so often.
+    """
 
     read: Callable[[u64, u64], i32]
+    read_ahead: Callable[[u64, u64], i32]
     meet: Callable[[u64], None]
     lanes: Lanes
 
@@ -40,7 +46,7 @@ def make_probe(target: Target) -> Probe:
         # SAFETY: the host maps this range and keeps it during the call.
         with unsafe:
             part = slice_at(u8, state.address + first * LINE_BYTES, (last - first) * LINE_BYTES)
-        return plain_read(part)
+        return read_ahead(part) if state.ahead else plain_read(part)
 
     @fn
     def share(lane: u32, n_lanes: u32) -> None:
@@ -55,6 +61,15 @@ def make_probe(target: Target) -> Probe:
     def read(address: u64, count: u64) -> i32:
         state.address = address
         state.bytes = count
+        state.ahead = False
+        lanes.run()
+        return state.sum
+
+    @fn
+    def read_with_ahead(address: u64, count: u64) -> i32:
+        state.address = address
+        state.bytes = count
+        state.ahead = True
         lanes.run()
         return state.sum
 
@@ -64,4 +79,4 @@ def make_probe(target: Target) -> Probe:
         for _ in urange(count):
             lanes.run()
 
-    return Probe(read, meet, lanes)
+    return Probe(read, read_with_ahead, meet, lanes)
