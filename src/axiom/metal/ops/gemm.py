@@ -15,6 +15,7 @@ from axiom.lang import (
     fn,
     load_bytes,
     minimum,
+    prefetch,
     splat,
     static,
     u8,
@@ -33,7 +34,7 @@ from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES, stretch_units, unpack_s
 # Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token takes two per row group of
 # quantised weights and four of floats; of 16 with 8 lanes they take twice as many. With two row groups at
 # once there are half as many loads of activations, which else are as many as the multiplications.
-WIDE_TILES = (6, 2, 1)
+WIDE_TILES = (6, 4, 2, 1)
 WIDE_FLOAT_TILES = (6, 2, 1)
 NARROW_TILES = (2, 1)
 
@@ -161,6 +162,8 @@ def quantised_tile(
                     sums.all, 16 * (i * tile + t), vload(out, (token + t) * out_stride + (g + i) * 16, 16)
                 )
     for u in urange(n_units):
+        if token == 0:
+            ask_for_next(at_once, matrix, groups, first + u)
         w = groups.part(
             (first + u) * matrix.unit_bytes, (at_once - 1) * matrix.group_bytes + matrix.unit_bytes
         )
@@ -176,6 +179,15 @@ def quantised_tile(
     for i in static(range(at_once)):
         for t in static(range(tile)):
             vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))
+
+
+@fn(inline="always")
+def ask_for_next(at_once: int, matrix: Matrix, groups: Slice[u8], unit: u64) -> None:
+    """Ask for the same unit of the row groups that come next."""
+    for i in static(range(at_once)):
+        for line in static(range(0, matrix.unit_bytes, 64)):
+            at = (at_once + i) * matrix.group_bytes + line
+            prefetch(groups.part(unit * matrix.unit_bytes, 0), at)
 
 
 @fn(inline="always")
