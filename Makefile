@@ -14,10 +14,13 @@ test: check unit
 bench: .venv/.development-ready
 	$(BIN)/axiom bench $(MODEL) --quick --peer $(if $(wildcard .venv-peer/bin/python),llama.cpp,none) $(BENCH_ARGS)
 
-# llama.cpp is compiled for this very processor, which takes some minutes.
+# llama.cpp is compiled for this very processor, which takes some minutes. With its dead store elimination GCC 12 leaves
+# out what the AMX code writes in front of `ldtilecfg`, and llama.cpp then ends in a segmentation fault.
+PEER_FLAGS := -fno-tree-dse -fno-dse
 .venv-peer:
 	$(PYTHON) -m venv .venv-peer
-	CMAKE_ARGS="-DGGML_NATIVE=ON" .venv-peer/bin/pip install --no-binary llama-cpp-python llama-cpp-python
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_C_FLAGS='$(PEER_FLAGS)' -DCMAKE_CXX_FLAGS='$(PEER_FLAGS)'" \
+		.venv-peer/bin/pip install --no-cache-dir --no-binary llama-cpp-python llama-cpp-python
 
 unit: .venv/.development-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile

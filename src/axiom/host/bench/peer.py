@@ -15,10 +15,7 @@ from axiom.host.bench.worker_process import WorkerProcess
 from axiom.host.errors import UserError
 
 WORKER = Path(__file__).with_name("peer_worker.py")
-PEER_HINT = (
-    "make it with: python3 -m venv .venv-peer && "
-    "CMAKE_ARGS='-DGGML_NATIVE=ON' .venv-peer/bin/pip install --no-binary llama-cpp-python llama-cpp-python"
-)
+PEER_HINT = "make it with: make .venv-peer"
 
 
 @dataclass(frozen=True)

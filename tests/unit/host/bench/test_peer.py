@@ -26,7 +26,7 @@ def test_a_missing_peer_is_one_sentence_with_the_command_that_makes_it(
     monkeypatch.delenv("AXIOM_PEER_PYTHON", raising=False)
     with pytest.raises(UserError) as caught:
         peer_interpreter()
-    assert "pip install" in (caught.value.hint or "")
+    assert "make .venv-peer" in (caught.value.hint or "")
 
 
 def test_the_environment_names_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
