@@ -51,12 +51,13 @@ _DATA = (
     (RegionKind.KV_CACHE, HUGE_PAGE_BYTES, 8 << 20),
     (RegionKind.WEIGHTS, HUGE_PAGE_BYTES, 32 << 20),
 )
+_TABLES_BYTES = page_table_bytes([(a, b) for _, a, b in _DATA], 4, 16)
 PLAN = (
     (RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
     (RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
     (RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
     (RegionKind.LANE_STACKS, PAGE_BYTES, lane_stacks_bytes(MOST_LANES)),
-    (RegionKind.PAGE_TABLES, PAGE_BYTES, page_table_bytes([(a, b) for _, a, b in _DATA], 4) + (64 << 10)),
+    (RegionKind.PAGE_TABLES, _TABLES_BYTES, _TABLES_BYTES),
     *_DATA,
 )
 

@@ -123,13 +123,14 @@ def _regions(spec: EngineSpec, weights_bytes: int) -> tuple[PlannedRegion, ...]:
     )
     stacks = PlannedRegion(RegionKind.LANE_STACKS, PAGE_BYTES, lane_stacks_bytes(spec.n_lanes))
     others = (stacks,) if spec.n_lanes > 1 else ()
-    tables = page_table_bytes([(r.align, r.bytes) for r in (*others, *data)], N_DEVICE_RANGES)
+    mapped = [(r.align, r.bytes) for r in (*others, *data)]
+    tables = page_table_bytes(mapped, N_DEVICE_RANGES, IMAGE_BLOCKS)
     return (
         PlannedRegion(RegionKind.GUARD_BELOW, PAGE_BYTES, PAGE_BYTES),
         PlannedRegion(RegionKind.STACK, PAGE_BYTES, STACK_BYTES),
         PlannedRegion(RegionKind.GUARD_ABOVE, PAGE_BYTES, PAGE_BYTES),
         *others,
-        PlannedRegion(RegionKind.PAGE_TABLES, PAGE_BYTES, tables + IMAGE_BLOCKS * PAGE_BYTES),
+        PlannedRegion(RegionKind.PAGE_TABLES, tables, tables),
         *data,
     )
 

@@ -53,6 +53,14 @@ PROBE_ADDRESS = 0x7F_C000_0000
 
 
 @struct
+class EntryPlace:
+    """Where an entry is among all tables, and how much it maps; page_bytes 0: not found yet."""
+
+    slot: u64
+    page_bytes: u64
+
+
+@struct
 class AddressMap:
     """The tables being built: their memory, where it lies, how many pages of it are taken."""
 
@@ -65,14 +73,19 @@ class AddressMap:
 address_map = static_var(zeroed(AddressMap))
 
 
-def page_table_bytes(requests: Iterable[tuple[int, int]], n_device_ranges: int) -> int:
-    """Return how much memory tables for these (align, bytes) regions can need at most. Host only."""
-    pages = 2
+def page_table_bytes(
+    requests: Iterable[tuple[int, int]], n_device_ranges: int, n_more_pages: int = 0
+) -> int:
+    """Return the size and alignment of a region for the tables of these (align, bytes) regions. Host only.
+
+    A power of two, so that one table maps all of them (see `hide_tables`).
+    """
+    pages = 2 + n_more_pages
     for align, length in requests:
         pages += length // GIANT_PAGE_BYTES + 2
         if align % HUGE_PAGE_BYTES != 0 or length % HUGE_PAGE_BYTES != 0:
             pages += length // HUGE_PAGE_BYTES + 2
-    return PAGE_BYTES * (pages + 4 * n_device_ranges)
+    return PAGE_BYTES << (pages + 4 * n_device_ranges - 1).bit_length()
 
 
 @fn(phase="init")
@@ -238,25 +251,51 @@ def activate() -> None:
 
 
 @fn(phase="init")
+def entry_of(address: u64) -> EntryPlace:
+    """Return where the entry is that maps an address."""
+    place = EntryPlace(slot=u64(0), page_bytes=u64(0))
+    table = u64(0)
+    depth = u64(4)
+    while place.page_bytes == 0:
+        slot = table * ENTRIES + (address >> (12 + 9 * (depth - 1)) & 511)
+        entry = address_map.tables[slot]
+        if entry & PRESENT == 0:
+            panic("a region is not mapped")
+        if depth == 1 or entry & LARGE != 0:
+            place.slot = slot
+            place.page_bytes = u64(1) << (12 + 9 * (depth - 1))
+        else:
+            table = ((entry & ADDRESS_BITS) - address_map.base) // PAGE_BYTES
+            depth -= 1
+    return place
+
+
+@fn(phase="init")
 def _change(address: u64, bytes: u64, clear: u64) -> None:
     """Clear flag bits in the entries of a mapped range, whatever their page size."""
     at = address
     while at < address + bytes:
-        table = u64(0)
-        depth = u64(4)
-        done = False
-        while not done:
-            slot = table * ENTRIES + (at >> (12 + 9 * (depth - 1)) & 511)
-            entry = address_map.tables[slot]
-            if entry & PRESENT == 0:
-                panic("a region is not mapped")
-            if depth == 1 or entry & LARGE != 0:
-                address_map.tables[slot] = entry & ~clear
-                at += u64(1) << (12 + 9 * (depth - 1))
-                done = True
-            else:
-                table = ((entry & ADDRESS_BITS) - address_map.base) // PAGE_BYTES
-                depth -= 1
+        place = entry_of(at)
+        address_map.tables[place.slot] = address_map.tables[place.slot] & ~clear
+        at += place.page_bytes
+
+
+@fn(phase="init")
+def hide_tables(address: u64, bytes: u64) -> None:
+    """Take the page tables out of ring 3's reach.
+
+    A table that is out of reach can be read no more, so nothing is looked up on the way: all of them are
+    mapped by one table, and the entry that maps that one goes last.
+    """
+    first = entry_of(address)
+    last = entry_of(address + bytes - PAGE_BYTES)
+    assert first.slot // ENTRIES == last.slot // ENTRIES, "the page tables are mapped by several tables"
+    mapped_by = address_map.base + first.slot // ENTRIES * PAGE_BYTES
+    own = first.slot + (mapped_by - address) // first.page_bytes
+    for slot in urange(first.slot, last.slot + 1):
+        if slot != own:
+            address_map.tables[slot] = address_map.tables[slot] & ~u64(USER)
+    address_map.tables[own] = address_map.tables[own] & ~u64(USER)
 
 
 @fn(phase="init")
@@ -276,5 +315,5 @@ def seal_address_map(table: RegionTable) -> None:
         record = table.records[i]
         if record.kind == RegionKind.PAGE_TABLES:
             record.permissions = u32(0)
-            _change(record.address, record.bytes, u64(USER))
+            hide_tables(record.address, record.bytes)
     activate()

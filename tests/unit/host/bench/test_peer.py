@@ -56,6 +56,4 @@ def test_a_peer_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
 
 
 def test_a_setting_reads_well() -> None:
-    assert str(PeerSetting(2, True, False)) == (
-        "2 threads, flash attention on, repack off, batches of 512"
-    )
+    assert str(PeerSetting(2, True, False)) == ("2 threads, flash attention on, repack off, batches of 512")

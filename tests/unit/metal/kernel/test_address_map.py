@@ -30,6 +30,7 @@ from axiom.metal.kernel.address_map import (
     WRITABLE,
     address_map,
     begin_tables,
+    hide_tables,
     make_read_only,
     map_device,
     map_range,
@@ -60,6 +61,14 @@ def map_all(tables: Slice[u64], table: RegionTable) -> None:
     map_device(u64(0xFEE00000), u64(PAGE_BYTES))
 
 
+@fn
+def map_and_hide(tables: Slice[u64], base: u64, before: u64) -> None:
+    """Map the tables, and as many pages before and after them."""
+    begin_tables(tables, base)
+    map_range(base - before * PAGE_BYTES, before * 2 * PAGE_BYTES + tables.length * 8, u64(FLAGS))
+    hide_tables(base, tables.length * 8)
+
+
 def run_fresh(target: str, function: Any, *arguments: Any) -> Any:
     """Run with an address map that no earlier test has touched, under CPython or as compiled."""
     place: Any = address_map
@@ -70,7 +79,7 @@ def run_fresh(target: str, function: Any, *arguments: Any) -> Any:
         place.place_memory.slices.clear()
 
 
-def walk(tables: Words, table: int = 0, level: int = 4, above: int = 0) -> Iterator[Page]:
+def walk(tables: Words, table: int = 0, level: int = 4, above: int = 0, base: int = BASE) -> Iterator[Page]:
     """Yield (address, page bytes, entry) of every page that is mapped."""
     shift = 12 + 9 * (level - 1)
     for index in range(512):
@@ -79,7 +88,8 @@ def walk(tables: Words, table: int = 0, level: int = 4, above: int = 0) -> Itera
         if entry & PRESENT and (level == 1 or entry & LARGE):
             yield address, 1 << shift, entry
         elif entry & PRESENT:
-            yield from walk(tables, ((entry & 0xFFFFFFFFF000) - BASE) // PAGE_BYTES, level - 1, address)
+            below = ((entry & 0xFFFFFFFFF000) - base) // PAGE_BYTES
+            yield from walk(tables, below, level - 1, address, base)
 
 
 def empty(pages: int) -> Words:
@@ -217,3 +227,25 @@ def test_the_bound_on_page_tables_holds(shapes: list[tuple[int, int, int]]) -> N
     tables = empty(bound // PAGE_BYTES)
     run_fresh("python", map_all, tables, table)
     assert len(list(walk(tables))) >= len(shapes)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("base", [0x400000, 0x5F0000, 0x410000, 0x3F0000])
+@pytest.mark.parametrize("before", [0, 3, 100])
+def test_tables_and_nothing_else_are_out_of_reach(target: str, base: int, before: int) -> None:
+    tables = empty(16)
+    run_fresh(target, map_and_hide, tables, u64(base), u64(before))
+    for address, size, entry in walk(tables, base=base):
+        assert size == PAGE_BYTES
+        assert bool(entry & USER) == (not base <= address < base + 16 * PAGE_BYTES), hex(address)
+
+
+def test_tables_that_several_tables_map_are_refused() -> None:
+    with pytest.raises(AssertionError, match="mapped by several tables"):
+        run_fresh("python", map_and_hide, empty(16), u64(0x3F8000), u64(0))
+
+
+@pytest.mark.parametrize("wishes", [[(PAGE_BYTES, 1 << 20)], [(HUGE_PAGE_BYTES, 20 << 30)]])
+def test_a_region_for_tables_never_lies_in_two_tables_ranges(wishes: list[tuple[int, int]]) -> None:
+    size = page_table_bytes(wishes, 4, 100)
+    assert HUGE_PAGE_BYTES % size == 0
