@@ -131,7 +131,10 @@ class BootReport:
 
 @struct
 class Counters:
-    """Everything that ever interrupted the kernel, and what the scheduler noticed."""
+    """Everything that ever interrupted the kernel, and what the scheduler noticed.
+
+    ..._stack_bytes: how much was ever used of a stack, for lanes and for ring 0 of the fullest one.
+    """
 
     timer_interrupts: u64
     other_interrupts: u64
@@ -142,6 +145,10 @@ class Counters:
     frames_sent: u64
     frames_bad: u64
     refused_allocations: u64
+    boot_stack_bytes: u64
+    run_stack_bytes: u64
+    lane_stack_bytes: u64
+    ring0_stack_bytes: u64
 
 
 def lane_stacks_bytes(n_lanes: int) -> int:

@@ -10,6 +10,7 @@ The record lies in a page of its own, which a reset does not clear. The serial f
     frame RETURN_ADDRESS                innermost first; look it up at the address before it
     register NAME VALUE
     message TEXT
+    stack BYTES                         of the stack for exceptions, all that was ever used
 
 When reporting itself fails, one line says so: CRASH_AGAIN VECTOR INSTRUCTION. Both are read by
 host.machine.crash_report.
@@ -71,6 +72,7 @@ class CrashRecord:
     n_frames: u64
     message_bytes: u64
     lane: u64
+    stack_bytes: u64
     registers: Array[u64] = array(u64, N_REGISTERS)
     frames: Array[u64] = array(u64, MAX_FRAMES)
     message: Array[u8] = array(u8, MESSAGE_BYTES)

@@ -256,14 +256,27 @@ def load_at_levels(functions: list[Any], levels: Sequence[int], target: Target =
     return [Hosted(roots, _compile(program, level)) for level in levels]
 
 
+def load_without(
+    functions: list[Any], without: frozenset[PanicReason], target: Target = BASELINE
+) -> Hosted:
+    """Load functions without some of their run-time checks, to measure what these cost. Nothing is kept.
+
+    What a check would have stopped is undefined. Raises CompileError.
+    """
+    roots: list[Function] = list(functions)
+    return Hosted(roots, _compile(_checked(roots, target), 3, without))
+
+
 def _checked(roots: list[Function], target: Target) -> ir.Program:
     program = build_program(roots, target)
     check_program(program)
     return program
 
 
-def _compile(program: ir.Program, level: int) -> StoredObject:
-    return StoredObject(compile_hosted(program, level), [_facts(root) for root in program.roots])
+def _compile(
+    program: ir.Program, level: int, without: frozenset[PanicReason] = frozenset()
+) -> StoredObject:
+    return StoredObject(compile_hosted(program, level, without), [_facts(root) for root in program.roots])
 
 
 def _facts(root: ir.Instance) -> dict[str, Any]:

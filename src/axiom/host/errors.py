@@ -23,6 +23,10 @@ class UserError(AxiomError):
     exit_status = 2
 
 
+class ProgramError(UserError):
+    """A program of the language is not right; the message is every diagnostic, underlined."""
+
+
 class MachineError(AxiomError):
     """The machine, a device or a needed program did not do its part."""
 

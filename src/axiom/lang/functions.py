@@ -26,6 +26,7 @@ class FunctionOptions:
     phase: Phase = "any"
     inline: Inline = "auto"
     target: Target | None = None
+    interrupt: bool = False
 
 
 class Function:
@@ -63,6 +64,7 @@ def fn(
     phase: Phase = "any",
     inline: Inline = "auto",
     target: Target | None = None,
+    interrupt: bool = False,
 ) -> Callable[[F], F]: ...
 def fn(
     function: F | None = None,
@@ -71,6 +73,7 @@ def fn(
     phase: Phase = "any",
     inline: Inline = "auto",
     target: Target | None = None,
+    interrupt: bool = False,
 ) -> F | Callable[[F], F]:
     """Make a function of the language.
 
@@ -78,8 +81,9 @@ def fn(
     phase:  'init' functions may not be reached from 'run' functions.
     inline: 'always' or 'never' overrules the optimiser.
     target: compile it and what it calls for this processor.
+    interrupt: it is entered by the processor, through a descriptor that holds the address of its symbol.
     """
-    options = FunctionOptions(export, phase, inline, target)
+    options = FunctionOptions(export, phase, inline, target, interrupt)
 
     def wrap(python: F) -> F:
         return cast(F, Function(cast(FunctionType, python), options))

@@ -4,7 +4,7 @@ A function inherits the target of its caller; `@fn(target=...)` starts a new one
 by processor asks `current_target()`, which is a compile-time constant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from axiom.lang.primitive import primitive
@@ -40,6 +40,13 @@ X86_64_V3 = Target("v3", "x86-64-v3", "", 32, False)
 X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True, vector_registers=32)
 AARCH64 = Target("aarch64", "generic", "+neon,+crc", 16, False, "aarch64", 32)
 NEOVERSE_N1 = Target("neoverse-n1", "neoverse-n1", "", 16, False, "aarch64", 32, has_dotprod=True)
+
+
+def without_vectors(target: Target) -> Target:
+    """Return the same processor of x86-64 as far as its general registers go, for interrupt handlers."""
+    features = ",".join(part for part in (target.features, "-mmx,-sse,-x87,+soft-float") if part)
+    return replace(target, name=f"{target.name}-general", features=features)
+
 
 _oracle_target = BASELINE
 

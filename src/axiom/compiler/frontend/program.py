@@ -15,7 +15,7 @@ from axiom.compiler.frontend.context import Context, function_scope
 from axiom.compiler.frontend.statements import Statements
 from axiom.compiler.types import VOID, Pattern, StructType, Type, UnsupportedType, of_annotation, type_text
 from axiom.lang.functions import Function
-from axiom.lang.targets import BASELINE, Target
+from axiom.lang.targets import BASELINE, Target, without_vectors
 
 LOWERING_DEPTH = 20_000
 Key = tuple[int, tuple[tuple[str, Type], ...], tuple[tuple[str, Any], ...], Target]
@@ -76,6 +76,8 @@ class ProgramBuilder:
                 "a program is for one architecture; choose the function by `current_target()`",
             )
         target = own or target
+        if function.options.interrupt and target.architecture == "x86_64":
+            target = without_vectors(target)
         try:
             key: Key = (id(function), tuple(types.items()), tuple(static.items()), target)
             known = self._instances.get(key)

@@ -6,6 +6,7 @@ from axiom.compiler.llvm.arithmetic import emit_binary, emit_compare, emit_conve
 from axiom.compiler.llvm.function import FunctionEmitter, declaration
 from axiom.compiler.llvm.module import Module
 from axiom.compiler.llvm.primitives import EMIT
+from axiom.lang.panic import PanicReason
 
 assert vectors.shuffled in vars(vectors).values(), "importing `vectors` registers its primitives"
 
@@ -38,13 +39,15 @@ def emit_program(
     defines: tuple[str, ...] = (),
     section: str = "",
     as_written: tuple[str, ...] = (),
+    without: frozenset[PanicReason] = frozenset(),
 ) -> Module:
     """Return the module of a program.
 
     defines: symbols that are defined by text appended later. section: where all code goes; by default LLVM
     sets apart what it finds unlikely. as_written: packages whose functions LLVM leaves as they are.
+    without: checks to leave out.
     """
-    module = Module(triple, assembly or [], section, as_written)
+    module = Module(triple, assembly or [], section, as_written, without)
     for symbol in defines:
         module.define(symbol)
     for instance in program.instances:

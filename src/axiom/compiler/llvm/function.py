@@ -93,7 +93,7 @@ class FunctionEmitter:
         self, condition: str, reason: PanicReason, first: str = "0", second: str = "0", message: bytes = b""
     ) -> None:
         """Panic unless the i1 `condition` holds."""
-        if self._ended or condition == "true":
+        if self._ended or condition == "true" or reason in self.module.without:
             return
         span = self._span
         self.module.checks.add((reason, file_parts(span.file)[1], span.line, span.column + 1))
@@ -130,7 +130,10 @@ class FunctionEmitter:
             parameters.append("ptr %result")
         for number, parameter in enumerate(instance.parameters, 1):
             kind = type_name(parameter.type)
-            parameters.append(f"{kind} %p{number}")
+            # The processor pushes its frame where a caller would put a struct passed by value.
+            pushed = instance.options.interrupt and isinstance(parameter.type, StructType)
+            place = f"ptr byval([{referred_size(parameter.type)} x i8]) align 8" if pushed else kind
+            parameters.append(f"{place} %p{number}")
             slot = self._local_slot(parameter.name, parameter.type, number)
             # Without a line, so that a debugger takes it for the prologue and stops behind it.
             self._lines.append(f"  store {kind} %p{number}, ptr {slot}")
@@ -138,7 +141,8 @@ class FunctionEmitter:
         if not self._ended:
             self.emit("ret void" if instance.result == VOID or aggregate else "unreachable")
         self.module.define(instance.symbol)
-        linkage = "dso_local" if exported else "fastcc" if instance.kept else "internal fastcc"
+        entered = " x86_intrcc" if instance.options.interrupt else ""
+        linkage = f"dso_local{entered}" if exported else "fastcc" if instance.kept else "internal fastcc"
         result = "void" if aggregate else type_name(instance.result)
         attributes = self.module.attributes(instance)
         head = (

@@ -26,6 +26,7 @@ from axiom.compiler.types import (
     TextType,
     Type,
 )
+from axiom.lang.panic import PanicReason
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 
@@ -194,11 +195,16 @@ end:
 """
 
 
-def compile_hosted(program: ir.Program, level: int) -> bytes:
-    """Return the object of a program for this process. Raises CompileError."""
+def compile_hosted(program: ir.Program, level: int, without: frozenset[PanicReason] = frozenset()) -> bytes:
+    """Return the object of a program for this process, without some checks. Raises CompileError."""
+    for root in program.roots:
+        if root.options.interrupt:
+            name = root.function.__qualname__
+            text = f"`{name}` is an interrupt handler: only the processor can enter it"
+            raise CompileError([Diagnostic(root.span, text, "call what it does, or compile an image")])
     thunks = "".join(_thunk(root) for root in program.roots)
     # Places in the source are found by the distance from a thunk, so that all code is in one section.
-    module = emit_program(program, TRIPLE, defines=("axiom_panic",), section=CODE_SECTION)
+    module = emit_program(program, TRIPLE, defines=("axiom_panic",), section=CODE_SECTION, without=without)
     for symbol, span in module.outside.items():
         text = f"the symbol `{symbol}` is defined by the image and does not exist in a process"
         raise CompileError([Diagnostic(span, text)])

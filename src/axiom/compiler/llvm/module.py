@@ -20,11 +20,20 @@ class Module:
     """Collects what functions refer to, and writes the module."""
 
     def __init__(
-        self, triple: str, assembly: list[str], section: str = "", as_written: tuple[str, ...] = ()
+        self,
+        triple: str,
+        assembly: list[str],
+        section: str = "",
+        as_written: tuple[str, ...] = (),
+        without: frozenset[PanicReason] = frozenset(),
     ) -> None:
-        """as_written: packages whose functions are compiled line by line, for a debugger."""
+        """as_written: packages whose functions are compiled line by line, for a debugger.
+
+        without: checks that are left out, to measure what they cost; never in an image.
+        """
         self.triple = triple
         self._as_written = as_written
+        self.without = without
         self.section = f'section "{section}" ' if section else ""
         self.debug = DebugInfo()
         self._assembly = assembly

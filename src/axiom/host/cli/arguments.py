@@ -82,6 +82,14 @@ def _context(parser: ArgumentParser) -> None:
     )
 
 
+def _kv(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--kv",
+        metavar="TYPE",
+        help="f16 or q8_0: what keys and values are cached in; f16 when left out, f32 with weights in f32",
+    )
+
+
 def _load(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--load",
@@ -122,6 +130,7 @@ def _run(parser: ArgumentParser) -> None:
     _cpus(parser)
     _memory(parser)
     _context(parser)
+    _kv(parser)
     _load(parser)
     parser.add_argument(
         "--link",
@@ -136,6 +145,7 @@ def _plan(parser: ArgumentParser) -> None:
     _json(parser)
     _memory(parser)
     _context(parser)
+    _kv(parser)
     _cpus(parser)
     _load(parser)
     parser.add_argument(
@@ -155,6 +165,7 @@ def _trace(parser: ArgumentParser) -> None:
     _machine(parser)
     _cpus(parser)
     _context(parser)
+    _kv(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("trace.json"), metavar="FILE", help="trace.json"
     )
@@ -211,6 +222,7 @@ def _bench(parser: ArgumentParser) -> None:
     _machine(parser)
     _cpus(parser)
     _context(parser)
+    _kv(parser)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter prompts")
     _json(parser)
     parser.add_argument(

@@ -24,7 +24,7 @@ from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
 from axiom.host.bench.report import comparison_json, plot
 from axiom.host.bench.results import Comparison
 from axiom.host.cli.models import open_model, processors
-from axiom.host.cli.run import machine_name
+from axiom.host.cli.run import kv_name, machine_name
 from axiom.host.errors import MachineError, UserError
 from axiom.host.machine.session import SessionOptions
 from axiom.host.model.pack import default_cache_dir
@@ -47,6 +47,7 @@ class BenchOptions:
     tokens: int | None
     json: bool
     plot: Path | None
+    kv: str | None
 
 
 def bench_model(options: BenchOptions, console: Console) -> None:
@@ -58,13 +59,16 @@ def bench_model(options: BenchOptions, console: Console) -> None:
     interpreter = _peer(options.peer)
     model = open_model(options.model, console)
     path = Path(options.model) if options.model is not None else bundled_model_path()
-    wanted = SessionOptions(machine, cpus, None, options.context, default_cache_dir().parent)
+    wanted = SessionOptions(
+        machine, cpus, None, options.context, default_cache_dir().parent, kv_type=kv_name(options.kv)
+    )
     n_context = options.context or 1024
     tokens = random_tokens(model.shape.n_vocab, START_PROMPT, 3)
 
     def start_axiom() -> float:
         command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", "Once upon a time"]
         command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(cpus)]
+        command += [] if options.kv is None else ["--kv", options.kv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
         if done.returncode:
             raise MachineError(f"axiom run ended with status {done.returncode}: {done.stderr.strip()}")

@@ -44,6 +44,7 @@ def _run(given: Namespace) -> None:
             given.context,
             given.load,
             given.link,
+            given.kv,
         )
     )
 
@@ -52,7 +53,14 @@ def _plan(given: Namespace) -> None:
     from axiom.host.cli.plan import PlanOptions, show_plan
 
     options = PlanOptions(
-        given.model, given.json, given.memory, given.context, given.cpus, given.load, given.bandwidth
+        given.model,
+        given.json,
+        given.memory,
+        given.context,
+        given.cpus,
+        given.load,
+        given.bandwidth,
+        given.kv,
     )
     show_plan(options, error_console())
 
@@ -61,7 +69,14 @@ def _trace(given: Namespace) -> None:
     from axiom.host.cli.trace import TraceOptions, trace_model
 
     options = TraceOptions(
-        given.model, given.prompt, given.count, given.machine, given.cpus, given.context, given.output
+        given.model,
+        given.prompt,
+        given.count,
+        given.machine,
+        given.cpus,
+        given.context,
+        given.output,
+        given.kv,
     )
     trace_model(options, error_console())
 
@@ -107,6 +122,7 @@ def _bench(given: Namespace) -> None:
         given.tokens,
         given.json,
         given.plot,
+        given.kv,
     )
     bench_model(options, error_console())
 

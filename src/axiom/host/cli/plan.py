@@ -8,7 +8,7 @@ from rich.table import Table
 
 from axiom.host.bench.floor import token_floor
 from axiom.host.cli.models import open_model, parse_size, processors
-from axiom.host.cli.run import load_name
+from axiom.host.cli.run import kv_name, load_name
 from axiom.host.image.build import build_image
 from axiom.host.machine.guest_memory import available_bytes
 from axiom.host.machine.options import SessionOptions
@@ -30,6 +30,7 @@ class PlanOptions:
     cpus: int | None
     load: str
     bandwidth_gb_s: float | None
+    kv: str | None
 
 
 def show_plan(wanted: PlanOptions, console: Console) -> None:
@@ -42,6 +43,7 @@ def show_plan(wanted: PlanOptions, console: Console) -> None:
         n_context=wanted.context,
         cache=default_cache_dir().parent,
         load=load_name(wanted.load),
+        kv_type=kv_name(wanted.kv),
     )
     model = open_model(wanted.model, console)
     plan = session_plan(model, options)

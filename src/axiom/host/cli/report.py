@@ -27,6 +27,7 @@ def _facts(report: Report) -> dict[str, object]:
     return {
         "code_bytes": report.code_bytes,
         "stack_bound_bytes": {name: bound.bytes for name, bound in report.stack_bounds.items()},
+        "stack_bytes": report.stack_bytes,
         "unsafe_blocks": report.unsafe_blocks,
         "bounds_checks": {
             "kept": report.checks_kept.get("bounds", 0),
@@ -44,10 +45,10 @@ def _print(report: Report, out: Console) -> None:
         rooms.add_row(room, f"{report.code_bytes.get(room, 0):,}", str(report.unsafe_blocks.get(room, 0)))
     total = sum(report.code_bytes.values())
     rooms.add_row("all", f"{total:,}", str(sum(report.unsafe_blocks.values())))
-    stacks = Table("entry point", "stack bound", "deepest path", box=None, pad_edge=False)
+    stacks = Table("entry point", "stack bound", "stack", "deepest path", box=None, pad_edge=False)
     for name, bound in report.stack_bounds.items():
         path = " > ".join(f"{function.rpartition('.')[0] or function}" for function, _ in bound.path[:6])
-        stacks.add_row(name, f"{bound.bytes:,}", path)
+        stacks.add_row(name, f"{bound.bytes:,}", f"{report.stack_bytes[name]:,}", path)
     checks = Table("check", "kept", "elided", box=None, pad_edge=False)
     for reason, kept in report.checks_kept.items():
         checks.add_row(reason, str(kept), str(report.checks_elided[reason]))

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from axiom.host.cli.models import model_path, parse_size, processors
 from axiom.host.errors import UserError
 from axiom.host.machine.launch import Started, remembered_launch, start_machine
-from axiom.host.machine.options import LinkName, LoadName, MachineName, SessionOptions
+from axiom.host.machine.options import KvName, LinkName, LoadName, MachineName, SessionOptions
 from axiom.host.model.packed_cache import default_cache_dir, remembered_path
 
 
@@ -34,6 +34,7 @@ class RunOptions:
     context: int | None
     load: str
     link: str
+    kv: str | None
 
 
 def process_start() -> float:
@@ -56,6 +57,11 @@ def machine_name(text: str) -> MachineName:
 def load_name(text: str) -> LoadName:
     """Return the way to load a model that a name means."""
     return cast(LoadName, _choice("way to load", text, LoadName))
+
+
+def kv_name(text: str | None) -> KvName | None:
+    """Return the type of the KV cache that a name means; None: as the model has it."""
+    return None if text is None else cast(KvName, _choice("type of KV cache", text, KvName))
 
 
 def _check(options: RunOptions) -> None:
@@ -82,6 +88,7 @@ def run_model(options: RunOptions) -> None:
         default_cache_dir().parent,
         load_name(options.load),
         cast(LinkName, _choice("link", options.link, LinkName)),
+        kv_type=kv_name(options.kv),
     )
     with ExitStack() as stack:
         started = _start_early(options.model, wanted)

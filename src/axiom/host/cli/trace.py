@@ -11,7 +11,7 @@ from rich.table import Table
 
 from axiom.host.bench.trace import busy_fraction, perfetto_json, read_trace, summarise
 from axiom.host.cli.models import open_model, processors
-from axiom.host.cli.run import machine_name
+from axiom.host.cli.run import kv_name, machine_name
 from axiom.host.errors import UserError
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import SessionOptions, open_session, plan_for
@@ -30,6 +30,7 @@ class TraceOptions:
     cpus: int | None
     context: int | None
     output: Path
+    kv: str | None
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -54,11 +55,16 @@ def trace_model(options: TraceOptions, console: Console) -> None:
         raise UserError(f"{options.output} is no file that could be written.", "give another name with -o")
     model = open_model(options.model, console)
     wanted = SessionOptions(
-        machine, processors(options.cpus)[0], None, options.context, default_cache_dir().parent
+        machine,
+        processors(options.cpus)[0],
+        None,
+        options.context,
+        default_cache_dir().parent,
+        kv_type=kv_name(options.kv),
     )
     prompt = model.tokenizer.encode(options.prompt)
     request = StartRequest(1, prompt, options.count, ignore_eos=True, trace=True)
-    operations = plan_for(model, options.context).operations
+    operations = plan_for(model, options.context, kv_type=wanted.kv_type).operations
     with open_session(model, wanted) as session:
         made = generate(session.link, session.boot.tsc_hz, model.tokenizer, request)
         trace = read_trace(session.link, operations, session.boot.tsc_hz)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import axiom
+from axiom.compiler.diagnostics import CompileError
 from axiom.compiler.objects import compile_objects, toolchain_version
+from axiom.host.errors import ProgramError
 from axiom.host.image.elf import read_elf
 from axiom.host.image.link_script import link
+from axiom.host.image.ring0 import check_ring0
 from axiom.host.image.stack import image_stack_bounds
 from axiom.metal.arch.assembly import ASSEMBLY
 from axiom.metal.boot.config import KernelConfig
@@ -55,8 +58,9 @@ def kernel_functions(config: KernelConfig) -> list[Any]:
 def build_image(config: KernelConfig, cache: Path, for_debugger: bool = False) -> Image:
     """Return the image for a configuration, from `cache` when nothing that decides it has changed.
 
-    A new image is refused when a stack could overflow (see stack.py). for_debugger: leave the control code
-    unoptimised, so that every line can be stepped to and every local has its value.
+    A new image is refused when a stack could overflow (see stack.py) or ring 0 is no leaf (see ring0.py).
+    for_debugger: leave the control code unoptimised, so that every line can be stepped to and every local
+    has its value. Raises ProgramError when the kernel's own source is not right, and MachineError.
     """
     key = hashlib.sha256(f"{source_digest()}|{config!r}|{for_debugger}".encode()).hexdigest()[:32]
     path = cache / "images" / f"{key}.elf"
@@ -68,7 +72,10 @@ def build_image(config: KernelConfig, cache: Path, for_debugger: bool = False) -
             functions = kernel_functions(config)
             link(compile_objects(functions, list(ASSEMBLY), UNITS, as_written=as_written), made)
             image_stack_bounds(config, made)
+            check_ring0(made)
             os.replace(made, path)
+        except CompileError as error:
+            raise ProgramError(str(error)) from None
         finally:
             made.unlink(missing_ok=True)
     return Image(path, read_elf(path).symbol("axiom_data_end"))

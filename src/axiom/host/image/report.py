@@ -12,7 +12,7 @@ from axiom.compiler.stack_bound import StackBound
 from axiom.compiler.symbolise import SymboliseError, symbolise
 from axiom.host.errors import MachineError
 from axiom.host.image.build import Image, kernel_functions
-from axiom.host.image.stack import image_stack_bounds
+from axiom.host.image.stack import image_stack_bounds, stack_sizes
 from axiom.lang import PanicReason
 from axiom.metal.boot.config import KernelConfig
 
@@ -21,10 +21,14 @@ SAMPLE_BYTES = 16
 
 @dataclass(frozen=True)
 class Report:
-    """Facts of one image; rooms are folders of `metal`, `assembly` what no function of Python made."""
+    """Facts of one image; rooms are folders of `metal`, `assembly` what no function of Python made.
+
+    stack_bytes: what the stack of each entry point holds.
+    """
 
     code_bytes: dict[str, int]
     stack_bounds: dict[str, StackBound]
+    stack_bytes: dict[str, int]
     unsafe_blocks: dict[str, int]
     checks_kept: dict[str, int]
     checks_elided: dict[str, int]
@@ -36,9 +40,12 @@ def make_report(config: KernelConfig, image: Image) -> Report:
     counted = count_checks(kernel_functions(config))
     kept = Counter(_reason(site[0]) for site in counted.kept)
     asked = Counter(_reason(site[0]) for site in counted.asked)
+    bounds = image_stack_bounds(config, image.path)
+    sizes = stack_sizes(config)
     return Report(
         code_bytes=_code_by_room(image.path),
-        stack_bounds=image_stack_bounds(config, image.path),
+        stack_bounds=bounds,
+        stack_bytes={entry: sizes[entry] for entry in bounds},
         unsafe_blocks=_unsafe_by_room(),
         checks_kept={reason: kept[reason] for reason in sorted(asked)},
         checks_elided={reason: asked[reason] - kept[reason] for reason in sorted(asked)},

@@ -66,6 +66,7 @@ class Crash:
     registers: dict[str, int] = field(default_factory=dict[str, int])
     message: str = ""
     lane: int = 0
+    stack_bytes: int = 0
     complete: bool = True
 
 
@@ -110,6 +111,8 @@ def _take_line(crash: Crash, line: str) -> bool:
             crash.vector, crash.error_code, crash.fault_address = vector, error_code, address
         case "at", [instruction, stack_pointer]:
             crash.instruction, crash.stack_pointer = instruction, stack_pointer
+        case "stack", [stack_bytes]:
+            crash.stack_bytes = stack_bytes
         case "frame", [address]:
             crash.frames.append(address)
         case "register", _ if len(words) == 2 and words[0] in REGISTER_NAMES and _hexadecimal(words[1:]):
@@ -147,6 +150,7 @@ def crash_from_record(data: bytes) -> Crash | None:
         else {},
         message=message.decode("utf-8", "replace"),
         lane=int(record.lane),
+        stack_bytes=int(record.stack_bytes),
     )
 
 

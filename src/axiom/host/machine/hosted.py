@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 
 from axiom.abi.link import LINK_BYTES
+from axiom.compiler.diagnostics import CompileError
 from axiom.compiler.hosted import HostedPanic, load_hosted
-from axiom.host.errors import CrashError, MachineError
+from axiom.host.errors import CrashError, MachineError, ProgramError
 from axiom.host.machine.carriers import RingCarrier
 from axiom.host.machine.lane_threads import LaneThreads
 from axiom.host.model.packed_file import PackedModel
@@ -59,7 +60,10 @@ class HostedMachine:
         start = time.monotonic()
         kernel = make_hosted(spec, hosted_target())
         self._serve = kernel.serve
-        hosted = load_hosted([kernel.serve, *LaneThreads.functions(kernel.lanes)])
+        try:
+            hosted = load_hosted([kernel.serve, *LaneThreads.functions(kernel.lanes)])
+        except CompileError as error:
+            raise ProgramError(str(error)) from None
         self._lanes = LaneThreads(hosted, kernel.lanes, spec.n_lanes)
         compiled = time.monotonic()
         with model.path.open("rb") as file:

@@ -7,6 +7,7 @@ from typing import Literal
 MachineName = Literal["auto", "kvm", "tcg", "hosted"]
 LoadName = Literal["auto", "map", "nvme"]
 LinkName = Literal["auto", "ring", "uart"]
+KvName = Literal["f16", "q8_0"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class SessionOptions:
 
     load: "map" puts the packed file's pages into the machine's memory, "nvme" has the kernel read it from a
     drive; "auto" maps. link: "ring" is in shared memory, "uart" a serial port; "auto" is the ring.
+    kv_type: what the KV cache is in; None is f16, or f32 for a model of f32 weights.
     gdb_port: the machine waits there for a debugger; its image is made for one, and nothing has a deadline.
     """
 
@@ -26,3 +28,4 @@ class SessionOptions:
     load: LoadName = "auto"
     link: LinkName = "auto"
     gdb_port: int | None = None
+    kv_type: KvName | None = None

@@ -30,6 +30,7 @@ def session_plan(model: PackedModel, options: SessionOptions) -> MemoryPlan:
         model.layout_id,
         model.weights_bytes,
         options.n_context,
+        options.kv_type,
         serial_link=options.link == "uart",
         n_lanes=options.cpus,
     )

@@ -21,6 +21,7 @@ from axiom.host.machine.carriers import RingCarrier, SerialCarrier
 from axiom.host.machine.events import BootEvent
 from axiom.host.machine.launch import Started, remember_launch, start_machine
 from axiom.host.machine.link import LinkClient
+from axiom.host.machine.options import KvName
 from axiom.host.machine.options import MachineName as MachineName
 from axiom.host.machine.options import SessionOptions as SessionOptions
 from axiom.host.machine.pinning import pin_processors
@@ -51,11 +52,13 @@ class Session:
     process_id: int | None = None
 
 
-def plan_for(model: PackedModel, n_context: int | None, n_lanes: int = 1) -> "MemoryPlan":
+def plan_for(
+    model: PackedModel, n_context: int | None, n_lanes: int = 1, kv_type: KvName | None = None
+) -> "MemoryPlan":
     """Return the memory plan of a packed model on so many processors."""
     from axiom.host.machine.prepare import session_plan
 
-    return session_plan(model, SessionOptions(cpus=n_lanes, n_context=n_context))
+    return session_plan(model, SessionOptions(cpus=n_lanes, n_context=n_context, kv_type=kv_type))
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def _hosted(model: PackedModel, options: SessionOptions) -> Generator[Session]:
 
     if options.link == "uart":
         raise UserError("a hosted kernel has no serial port.", "leave --link out")
-    plan = plan_for(model, options.n_context, options.cpus)
+    plan = plan_for(model, options.n_context, options.cpus, options.kv_type)
     with HostedMachine(plan.config.engine, model) as hosted:
         link = LinkClient(hosted.carrier, hosted.check_alive)
         boot = link.wait_ready(READY_SECONDS)

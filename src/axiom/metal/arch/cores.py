@@ -13,6 +13,7 @@ processor is in ring 3 on a stack of its own. Its ring-0 stack also tells who it
 """
 
 from axiom.abi.boot import MAX_LANES
+from axiom.metal.arch.stacks import PAINT_32
 
 N_CORES = MAX_LANES
 RING0_STACK_BYTES = 1024
@@ -61,7 +62,7 @@ axiom_tss:
   .byte 0xff
 .balign {RING0_STACK_BYTES}
 axiom_ring0_stacks:
-  .fill {N_CORES * RING0_STACK_BYTES}, 1, 0
+  .fill {N_CORES * RING0_STACK_BYTES // 4}, 4, {PAINT_32:#x}
 """
 
 

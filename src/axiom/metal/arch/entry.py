@@ -16,7 +16,8 @@ Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_boot_pml4`,
 
 from axiom.abi.boot import ExitCode
 from axiom.metal.arch.cores import FIRST_TSS_SELECTOR, RING0_STACK_BYTES, VECTOR_STATE_ON, paging_on
-from axiom.metal.arch.vectors import EXIT_PORT, VECTORS
+from axiom.metal.arch.stacks import PAINT, WORD_BYTES
+from axiom.metal.arch.vectors import EXCEPTION_STACK_BYTES, EXIT_PORT, VECTORS
 
 BOOT_STACK_BYTES = 65536
 LONG_MODE_AND_NO_EXECUTE = 0x2010_0000
@@ -127,6 +128,8 @@ axiom_entry_cycles: .quad 0
 
 .section .bss
 .balign 4096
+.globl axiom_boot_stack, axiom_boot_stack_top
+axiom_boot_stack:
   .skip {BOOT_STACK_BYTES}
 axiom_boot_stack_top:
 """
@@ -149,6 +152,13 @@ axiom_ring3:
   addq $16, %rax
   decl %ecx
   jnz 5b
+  movabsq ${PAINT:#x}, %rax
+  movq $axiom_boot_stack, %rdi
+  movl ${BOOT_STACK_BYTES // WORD_BYTES}, %ecx
+  rep stosq
+  movq $axiom_exception_stack, %rdi
+  movl ${EXCEPTION_STACK_BYTES // WORD_BYTES}, %ecx
+  rep stosq
   xorl %ebp, %ebp
   movq axiom_start_info, %rdi
   call axiom_main

@@ -7,6 +7,9 @@ RAX; RCX and RDX are lost, all else is kept. A `ud2` with another magic or numbe
 
 from enum import IntEnum
 
+from axiom.metal.arch.cores import N_CORES, RING0_STACK_BYTES
+from axiom.metal.arch.stacks import PAINT, WORD_BYTES
+
 GATE_MAGIC = 0x4158474B
 
 
@@ -21,6 +24,7 @@ class Gate(IntEnum):
     INTERRUPTS_ON = 6
     INTERRUPTS_OFF = 7
     HALT = 8
+    RING0_STACK_USED = 9
 
 
 _DISPATCH = "\n".join(f"  cmpl ${int(gate)}, %eax\n  je axiom_gate_{gate.name.lower()}" for gate in Gate)
@@ -85,4 +89,19 @@ axiom_gate_halt:
   cli
   hlt
   jmp axiom_gate_halt
+axiom_gate_ring0_stack_used:
+  movl %edi, %edx
+  andl ${N_CORES - 1}, %edx
+  shll ${RING0_STACK_BYTES.bit_length() - 1}, %edx
+  addl $axiom_ring0_stacks, %edx
+  movabsq ${PAINT:#x}, %rcx
+  movl ${RING0_STACK_BYTES}, %eax
+1:
+  cmpq %rcx, (%rdx)
+  jne 2f
+  addl ${WORD_BYTES}, %edx
+  subl ${WORD_BYTES}, %eax
+  jnz 1b
+2:
+  iretq
 """

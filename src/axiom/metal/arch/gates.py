@@ -72,6 +72,12 @@ def disable_interrupts() -> None:
 
 
 @fn
+def ring0_stack_used(core: u32) -> u64:
+    """Return how many bytes of a processor's ring-0 stack were ever used."""
+    return _gate(Gate.RING0_STACK_USED, u64(core), u64(0))
+
+
+@fn
 def halt() -> None:
     """Stop the processor for good; never returns."""
     _gate(Gate.HALT, u64(0), u64(0))

@@ -195,6 +195,8 @@ axiom_exception_frame: .fill {size_of(ExceptionFrame)}, 1, 0
 
 .section .bss
 .balign 4096
+.globl axiom_exception_stack, axiom_exception_stack_top
+axiom_exception_stack:
 .skip {EXCEPTION_STACK_BYTES}
 axiom_exception_stack_top:
 

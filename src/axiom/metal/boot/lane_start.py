@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from axiom.abi.boot import BootReport, RegionKind
 from axiom.lang import fn, static_var, u32, u64, zeroed
 from axiom.metal.arch.user_wait import has_user_wait
+from axiom.metal.boot.stack_use import paint_lane_stacks
 from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
 from axiom.metal.drivers.madt import Processors, find_processors
 from axiom.metal.kernel.clock import now_cycles
@@ -44,6 +45,7 @@ def make_lane_start(lanes: Lanes, wanted: int) -> LaneStart:
         report.n_lanes = u32(1)
         if wanted > 1:
             begin = now_cycles()
+            paint_lane_stacks()
             stacks = region(report.regions, RegionKind.LANE_STACKS)
             report.n_lanes = start_cores(processors.ids(), u32(wanted), stacks)
             report.lane_start_cycles = now_cycles() - begin

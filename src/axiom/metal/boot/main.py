@@ -46,6 +46,7 @@ from axiom.metal.boot.config import KernelConfig
 from axiom.metal.boot.lane_start import make_lane_start
 from axiom.metal.boot.model_start import CONFIGURATION_BYTES, make_model_start
 from axiom.metal.boot.service import make_service, service
+from axiom.metal.boot.stack_use import count_stacks, paint_run_stack
 from axiom.metal.boot.start_report import memory_of, reached, refuse, report, send_report
 from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
 from axiom.metal.drivers.pci import MEMORY_WINDOW_ADDRESS, MEMORY_WINDOW_BYTES, enable_q35_ecam
@@ -119,13 +120,14 @@ def map_memory(ecam: u64) -> None:
 
 @fn
 def count_hardware(counters: Counters) -> None:
-    """Fill in what the stubs of ring 0 have counted."""
+    """Fill in what the stubs of ring 0 have counted, and how full the stacks ever were."""
     hardware = hardware_counters()
     counters.timer_interrupts = hardware.ticks
     counters.other_interrupts = hardware.other_interrupts
     counters.exceptions = hardware.exceptions
     counters.gate_calls = hardware.gate_calls
     counters.refused_allocations = allocator.refused
+    count_stacks(counters)
 
 
 @fn
@@ -204,6 +206,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         stack = region(report.regions, RegionKind.STACK)
         top = stack.address + stack.bytes
         set_crash_place(region(report.regions, RegionKind.CRASH_RECORD).address, stack.address, top)
+        paint_run_stack()
         switch_stack(top)
 
     @fn(export="axiom_run")

@@ -6,7 +6,7 @@ parts are disjoint, so that nothing depends on how many lanes there are.
 
 from collections.abc import Callable
 
-from axiom.lang import Slice, f16, f32, f64, fn, minimum, reinterpret, static, struct, u8, u32, u64, urange
+from axiom.lang import Slice, f32, f64, fn, minimum, reinterpret, static, struct, u8, u32, u64, urange
 from axiom.metal.engine.activations import Buffer, plan_activations
 from axiom.metal.engine.kv_cache import KvCache, plan_kv_cache
 from axiom.metal.engine.operation import OperationKind, OperationRecord
@@ -18,7 +18,7 @@ from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
 from axiom.metal.ops.gemm import activation_row_bytes, gemm
 from axiom.metal.ops.gemv import gemv
-from axiom.metal.ops.kv_layout import KvT, store_key, store_value
+from axiom.metal.ops.kv_layout import store_key, store_value
 from axiom.metal.ops.matrix import Matrix, round_up
 from axiom.metal.ops.quantise import quantise, quantised_bytes
 from axiom.metal.ops.rmsnorm import rmsnorm
@@ -80,10 +80,9 @@ def row_of(state: EngineState, buffer: Buffer, token: u64) -> Slice[f32]:
 
 
 @fn
-def layer_cache(element: type[KvT], cache: KvCache, state: EngineState, layer: u64) -> Slice[KvT]:
+def layer_cache(cache: KvCache, state: EngineState, layer: u64) -> Slice[u8]:
     """Return one layer of the KV cache."""
-    part = state.kv_cache.part(layer * cache.layer_bytes, cache.layer_bytes)
-    return reinterpret(element, part)
+    return state.kv_cache.part(layer * cache.layer_bytes, cache.layer_bytes)
 
 
 @fn
@@ -164,8 +163,8 @@ def make_execute(
             quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
 
     @fn
-    def rope_and_cache(element: type[KvT], state: EngineState, layer: u64, share: Share) -> None:
-        run = layer_cache(element, cache, state, layer)
+    def rope_and_cache(state: EngineState, layer: u64, share: Share) -> None:
+        run = layer_cache(cache, state, layer)
         n_items = u64(state.n_tokens) * n_kv_heads
         for item in urange(first_of(share, n_items), end_of(share, n_items)):
             token = item // n_kv_heads
@@ -178,15 +177,15 @@ def make_execute(
             rope(query, cosines, sines, n_queries, head_dim)
             rope(key, cosines, sines, 1, head_dim)
             position = u64(state.position) + token
-            keys = run.part(head * cache.key_count, cache.key_count)
-            values = run.part(head * cache.value_count + cache.layer_values_at, cache.value_count)
-            store_key(element, keys, position, key)
+            keys = run.part(head * cache.key_bytes, cache.key_bytes)
+            values = run.part(head * cache.value_bytes + cache.layer_values_at, cache.value_bytes)
+            store_key(cache.form, keys, position, key)
             value = floats_at(state, value_at, u64(round_up(head_dim, 16)))
-            store_value(element, values, position, value, head_dim)
+            store_value(cache.form, values, position, value)
 
     @fn
-    def attention(element: type[KvT], state: EngineState, layer: u64, share: Share) -> None:
-        run = layer_cache(element, cache, state, layer)
+    def attention(state: EngineState, layer: u64, share: Share) -> None:
+        run = layer_cache(cache, state, layer)
         scores = row_of(state, at.scores, share.lane)
         sums = row_of(state, at.sums, share.lane)
         # By heads and blocks of tokens: a block shares what it reads of the cache.
@@ -200,9 +199,10 @@ def make_execute(
             first = (token * at.query.stride + head * shared_dim) * 4
             length = (count - 1) * at.query.stride + shared_dim
             attend(
+                cache.form,
                 floats_at(state, first + at.query.offset, length),
-                run.part(head * cache.key_count, cache.key_count),
-                run.part(head * cache.value_count + cache.layer_values_at, cache.value_count),
+                run.part(head * cache.key_bytes, cache.key_bytes),
+                run.part(head * cache.value_bytes + cache.layer_values_at, cache.value_bytes),
                 scores,
                 sums,
                 floats_at(state, first + at.attended.offset, length),
@@ -210,7 +210,6 @@ def make_execute(
                 count,
                 at.query.stride,
                 n_queries,
-                head_dim,
             )
 
     @fn
@@ -254,15 +253,9 @@ def make_execute(
                     if record.matrix == number:
                         matmul(matrix, state, record, share)
             case OperationKind.ROPE_AND_CACHE:
-                if cache.kv_type == "f16":
-                    rope_and_cache(f16, state, u64(record.layer), share)
-                else:
-                    rope_and_cache(f32, state, u64(record.layer), share)
+                rope_and_cache(state, u64(record.layer), share)
             case OperationKind.ATTENTION:
-                if cache.kv_type == "f16":
-                    attention(f16, state, u64(record.layer), share)
-                else:
-                    attention(f32, state, u64(record.layer), share)
+                attention(state, u64(record.layer), share)
             case OperationKind.ADD:
                 add_rows(state, record, share)
             case OperationKind.SWIGLU:

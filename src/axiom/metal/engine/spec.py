@@ -17,9 +17,9 @@ DEFAULT_BATCH = 128
 class EngineSpec:
     """A model and the run-time choices that are fixed with it.
 
-    n_context: how many positions the KV cache holds. kv_type: "f32" or "f16". n_batch: how many
-    tokens of a prompt are processed together, at most. n_lanes: how many processors share the work, at
-    most.
+    n_context: how many positions the KV cache holds. kv_type: "f32", "f16" or "q8_0".
+    n_batch: how many tokens of a prompt are processed together, at most. n_lanes: how many processors share
+    the work, at most.
     """
 
     shape: ModelShape

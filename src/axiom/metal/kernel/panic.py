@@ -46,6 +46,7 @@ from axiom.metal.arch.exception_frame import RBP, ExceptionFrame
 from axiom.metal.arch.gates import halt
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import claim, frame_pointer
+from axiom.metal.arch.stacks import exception_stack, used_bytes
 from axiom.metal.arch.statistics import beat
 from axiom.metal.arch.uart import COM1, uart_write
 from axiom.metal.arch.vectors import WATCHDOG_VECTOR
@@ -189,6 +190,11 @@ def _print(record: CrashRecord) -> None:
     log.text("message ")
     log.bytes(record.message.all.part(0, record.message_bytes))
     log.end()
+    if record.kind != CrashKind.PANIC:
+        # Nothing that is still to come goes deeper than what has been printed.
+        record.stack_bytes = used_bytes(exception_stack())
+        write_to(log, f"stack {record.stack_bytes:x}")
+        log.end()
     write_to(log, f"{CRASH_END}")
     log.end()
 

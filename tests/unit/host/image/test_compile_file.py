@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from axiom.host.errors import UserError
-from axiom.host.image.compile_file import ProgramError, compile_file
+from axiom.host.errors import ProgramError, UserError
+from axiom.host.image.compile_file import compile_file
 
 PROGRAM = """\
 from axiom.lang import Slice, fn, u32, urange

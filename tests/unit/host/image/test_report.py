@@ -8,7 +8,7 @@ from axiom.host.errors import MachineError
 from axiom.host.image import stack
 from axiom.host.image.build import build_image
 from axiom.host.image.report import make_report
-from axiom.host.image.stack import image_stack_bounds
+from axiom.host.image.stack import RING0, image_stack_bounds
 from axiom.host.machine.session import plan_for
 from axiom.host.model.pack import default_cache_dir, packed_model
 from axiom.models import bundled_model_path
@@ -21,7 +21,8 @@ def test_the_kernel_keeps_its_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_for(packed_model(bundled_model_path()), None)
     image = build_image(plan.config, default_cache_dir().parent)
     report = make_report(plan.config, image)
-    assert {"axiom_main", "axiom_run", "axiom_exception"} <= report.stack_bounds.keys()
+    assert {"axiom_main", "axiom_run", "axiom_exception", RING0} <= report.stack_bounds.keys()
+    assert all(bound.bytes <= report.stack_bytes[name] for name, bound in report.stack_bounds.items())
     assert 1000 < report.stack_bounds["axiom_run"].bytes < RUN_STACK_LIMIT_BYTES
     assert 10 < sum(report.unsafe_blocks.values()) < UNSAFE_LIMIT
     assert {"ops", "engine"} & report.unsafe_blocks.keys() == set()

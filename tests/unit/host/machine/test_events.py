@@ -65,10 +65,11 @@ def test_tokens_logits_ends_counters_and_errors_are_read() -> None:
     assert done == DoneEvent(1, DoneReason.LENGTH, 3, 4, 5, 6, 7)
     error = _parse(MessageType.ERROR, struct.pack("<IIQ", 4, 5, 6))
     assert error == ErrorEvent(ErrorCode.BUSY, 5, 6)
-    counters = _parse(MessageType.COUNTERS, struct.pack("<9Q", *range(9)))
+    counters = _parse(MessageType.COUNTERS, struct.pack("<13Q", *range(13)))
     assert isinstance(counters, CountersEvent)
     assert counters.counters["timer_interrupts"] == 0
     assert counters.counters["refused_allocations"] == 8
+    assert counters.counters["ring0_stack_bytes"] == 12
 
 
 @pytest.mark.parametrize(

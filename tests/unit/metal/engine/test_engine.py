@@ -56,7 +56,7 @@ def test_every_prompt_gives_the_logits_and_tokens_of_the_reference(name: str, ta
 
 
 @pytest.mark.parametrize("target", HOSTED_TARGETS)
-@pytest.mark.parametrize("kv_type", ["f32", "f16"])
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "q8_0"])
 @pytest.mark.parametrize("name", ["f32", "q4_0"])
 def test_compiled_logits_have_the_bits_of_the_oracle(name: str, kv_type: str, target: str) -> None:
     wanted = {"max_new": 2, "temperature": 0.9, "top_k": 40, "top_p": 0.95, "seed": 11}
@@ -66,7 +66,7 @@ def test_compiled_logits_have_the_bits_of_the_oracle(name: str, kv_type: str, ta
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kv_type", ["f32", "f16"])
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "q8_0"])
 def test_every_processor_gives_the_same_bits(name: str, kv_type: str) -> None:
     wanted = request(max_new=64, temperature=1.0, top_p=0.9, seed=3)
     made = [engine(name, target, 512, kv_type).generate(wanted, [1, 403, 407]) for target in HOSTED_TARGETS]

@@ -134,13 +134,21 @@ def test_buffers_do_not_overlap_and_fill_the_region() -> None:
     assert plan.logits.bytes >= 4 * 500
 
 
-@pytest.mark.parametrize(("kv_type", "size"), [("f32", 4), ("f16", 2)])
-def test_the_kv_cache_holds_every_position_of_every_head(kv_type: str, size: int) -> None:
+@pytest.mark.parametrize(
+    ("kv_type", "key_bytes", "value_bytes"),
+    [
+        ("f32", 112 * 8 * 4, 112 * 16 * 4),
+        ("f16", 112 * 8 * 2, 112 * 16 * 2),
+        ("q8_0", 112 * (8 + 2), 112 * (16 + 2)),
+    ],
+)
+def test_the_kv_cache_holds_every_position_of_every_head(
+    kv_type: str, key_bytes: int, value_bytes: int
+) -> None:
     spec = make_spec("f32x16", "f32x16", n_context=100, kv_type=kv_type)
     cache = plan_kv_cache(spec)
-    assert cache.key_count == 112 * 8
-    assert cache.value_count == 100 * 16
-    assert cache.layer_bytes == 4 * (112 * 8 + 100 * 16) * size
+    assert (cache.key_bytes, cache.value_bytes) == (key_bytes, value_bytes)
+    assert cache.layer_bytes == 4 * (key_bytes + value_bytes)
     assert kv_cache_bytes(spec) >= 2 * cache.layer_bytes
     assert kv_cache_bytes(spec) % 4096 == 0
 

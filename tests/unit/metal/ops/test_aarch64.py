@@ -23,6 +23,7 @@ from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
 from axiom.metal.ops.gemm import activation_row_bytes, gemm
 from axiom.metal.ops.gemv import gemv
+from axiom.metal.ops.kv_layout import KV_TYPES
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.plain_read import plain_read
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, SUM_AT, quantise, quantised_bytes
@@ -33,7 +34,7 @@ from tests.support.aarch64 import EMULATED, Emulated
 from tests.support.identity import same_bits
 from tests.support.packing import columns_for, pack
 from tests.support.targets import run
-from tests.unit.metal.ops.test_attention import ELEMENTS, Case, attend_for, store_for
+from tests.unit.metal.ops.test_attention import Case, attend_for, store_for
 
 GEMV_LAYOUTS = ("q4_0x16", "q8_0x16", "q4_kx16", "q6_kx16", "f16x16", "bf16x16")
 GEMM_LAYOUTS = ("q8_0x16", "q4_kx16")
@@ -110,7 +111,7 @@ OPS = (
     *(gemm_of(layout) for layout in GEMM_LAYOUTS),
 )
 # Called by a test of their own.
-ATTENTION = tuple(made for kind in ELEMENTS for made in (store_for(kind, 64), attend_for(kind, 3, 64)))
+ATTENTION = tuple(made for kind in KV_TYPES for made in (store_for(kind, 64), attend_for(kind, 3, 64)))
 
 
 @cache
@@ -229,14 +230,14 @@ def test_one_bit_of_a_weight_shows(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", EMULATED)
-@pytest.mark.parametrize("kind", ELEMENTS)
+@pytest.mark.parametrize("kind", KV_TYPES)
 @pytest.mark.parametrize("head_dim", [6, 64])
 def test_attention_gives_the_bits_of_the_oracle(target: str, kind: str, head_dim: int) -> None:
     case = Case(kind, head_dim, 37, n_queries=3)
     case.store(target, 37)
     for n_positions in (1, 17, 37):
         out = case.attend(target, n_positions)
-        assert np.abs(out - case.expected(n_positions)).max() < 2e-6
+        assert np.abs(out - case.expected(n_positions)).max() < case.tolerance
 
 
 def test_every_file_of_ops_is_in_the_object() -> None:
