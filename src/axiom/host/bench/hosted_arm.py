@@ -59,7 +59,13 @@ def hosted_arm(model: PackedModel, options: SessionOptions) -> Generator[HostedA
     """Start the process; it stands still when the block is entered."""
     worker = WorkerProcess([sys.executable, "-m", __name__], "the hosted kernel")
     try:
-        worker.ask("load", model=str(model.path), cpus=options.cpus, n_context=options.n_context)
+        worker.ask(
+            "load",
+            model=str(model.path),
+            cpus=options.cpus,
+            n_context=options.n_context,
+            kv_type=options.kv_type,
+        )
         arm = HostedArm(worker)
         worker.stand_still()
         yield arm
@@ -97,7 +103,10 @@ def main() -> None:
     if model is None:
         print(json.dumps({"error": f"{request['model']} is no packed model"}), flush=True)
         return
-    with axiom_arm(model, SessionOptions("hosted", request["cpus"], None, request["n_context"])) as arm:
+    wanted = SessionOptions(
+        "hosted", request["cpus"], None, request["n_context"], kv_type=request["kv_type"]
+    )
+    with axiom_arm(model, wanted) as arm:
         print(json.dumps({"result": True}), flush=True)
         serve(arm)
 

@@ -17,6 +17,7 @@ from axiom.host.bench.peer import Peer, PeerSetting
 from axiom.host.bench.peer_settings import best_setting, fastest_start, running
 from axiom.host.bench.results import Comparison, Samples, make_results
 from axiom.host.errors import MachineError
+from axiom.host.image.plan import MemoryPlan
 from axiom.host.machine.probes import MachineProbe
 from axiom.host.machine.session import SessionOptions, plan_for
 from axiom.host.model.packed_file import PackedModel
@@ -72,7 +73,12 @@ class Plan:
     @property
     def n_context(self) -> int:
         """The positions of either arm's context."""
-        return self.options.n_context or plan_for(self.model, None).config.engine.n_context
+        return self.options.n_context or self.memory().config.engine.n_context
+
+    def memory(self) -> MemoryPlan:
+        """Return Axiom's memory plan."""
+        options = self.options
+        return plan_for(self.model, options.n_context, options.cpus, options.kv_type)
 
 
 def random_tokens(n_vocab: int, count: int, seed: int) -> list[int]:
@@ -124,7 +130,7 @@ def _axiom(plan: Plan) -> AbstractContextManager[Arm]:
 
 
 def _token_bytes(plan: Plan) -> int:
-    return plan_for(plan.model, plan.options.n_context).bytes_per_token
+    return plan.memory().bytes_per_token
 
 
 def _agree(plan: Plan, axiom: Arm, setting: PeerSetting, made: Comparison) -> None:
@@ -241,11 +247,12 @@ def _measure_late(plan: Plan, samples: Samples, axiom: Arm, peer: Peer | None) -
 
 def _measure_memory(plan: Plan, samples: Samples, peer: Peer | None) -> None:
     """Note the memory beside the weights and the KV cache."""
-    regions = plan_for(plan.model, plan.options.n_context, plan.options.cpus).config.regions
+    regions = plan.memory().config.regions
     kept = {kind: sum(r.bytes for r in regions if r.kind.name == kind) for kind in ("WEIGHTS", "KV_CACHE")}
     samples.add("axiom", "extra_memory_bytes", sum(r.bytes for r in regions) - sum(kept.values()))
     if peer is not None:
-        mapped = os.path.getsize(plan.path) + kept["KV_CACHE"]
+        shape = plan.model.shape
+        mapped = os.path.getsize(plan.path) + 2 * 2 * shape.n_layers * shape.kv_dim * plan.n_context
         samples.add("peer", "extra_memory_bytes", max(0, peer.resident_bytes() - mapped))
 
 

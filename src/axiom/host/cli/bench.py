@@ -14,11 +14,9 @@ from axiom.host.bench.facts import machine_facts
 from axiom.host.bench.measure import (
     FULL,
     QUICK,
-    START_PROMPT,
     Effort,
     Plan,
     compare,
-    random_tokens,
 )
 from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
 from axiom.host.bench.report import comparison_json, plot
@@ -26,12 +24,13 @@ from axiom.host.bench.results import Comparison
 from axiom.host.cli.models import open_model, processors
 from axiom.host.cli.run import kv_name, machine_name
 from axiom.host.errors import MachineError, UserError
-from axiom.host.machine.session import SessionOptions
+from axiom.host.machine.session import SessionOptions, plan_for
 from axiom.host.model.pack import default_cache_dir
 from axiom.models import bundled_model_path
 
 RUN_SECONDS = 600
 REPORT_COLUMNS = 200
+START_TEXT = "Once upon a time"
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,13 @@ def bench_model(options: BenchOptions, console: Console) -> None:
     wanted = SessionOptions(
         machine, cpus, None, options.context, default_cache_dir().parent, kv_type=kv_name(options.kv)
     )
-    n_context = options.context or 1024
-    tokens = random_tokens(model.shape.n_vocab, START_PROMPT, 3)
+    n_context = plan_for(model, options.context).config.engine.n_context
+    tokens = model.tokenizer.encode(START_TEXT)
 
     def start_axiom() -> float:
-        command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", "Once upon a time"]
+        command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", START_TEXT]
         command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(cpus)]
+        command += ["--context", str(n_context)]
         command += [] if options.kv is None else ["--kv", options.kv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
         if done.returncode:
