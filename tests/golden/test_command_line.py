@@ -280,8 +280,8 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_an_unfair_comparison_is_refused(home: Path) -> None:
-    refused(axiom(home, "bench", "--machine", "hosted"), 2, "fairly", "--peer none")
+def test_a_speed_under_emulation_is_refused(home: Path) -> None:
+    refused(axiom(home, "bench", "--machine", "tcg"), 2, "emulation", "--machine hosted")
 
 
 def test_the_doctor_names_what_it_found(home: Path) -> None:

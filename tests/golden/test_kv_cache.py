@@ -17,7 +17,7 @@ TEXT = "Once upon a time, there was a little girl named Lily. She loved to play 
 
 
 def logits(model: PackedModel, kv_type: KvName) -> NDArray[np.float32]:
-    tokens = model.tokenizer.encode(TEXT * 2)
+    tokens = model.tokenizer.encode(TEXT * 3)
     with axiom_arm(model, SessionOptions("hosted", 1, None, 256, kv_type=kv_type)) as arm:
         return arm.logits(tokens)
 

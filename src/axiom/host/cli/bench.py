@@ -24,6 +24,8 @@ from axiom.host.bench.results import Comparison
 from axiom.host.cli.models import open_model, processors
 from axiom.host.cli.run import kv_name, machine_name
 from axiom.host.errors import MachineError, UserError
+from axiom.host.machine.accelerator import kvm_obstacle
+from axiom.host.machine.options import MachineName
 from axiom.host.machine.session import SessionOptions, plan_for
 from axiom.host.model.pack import default_cache_dir
 from axiom.models import bundled_model_path
@@ -51,7 +53,7 @@ class BenchOptions:
 
 def bench_model(options: BenchOptions, console: Console) -> None:
     """Measure and print."""
-    machine = machine_name(options.machine)
+    machine = _machine(options.machine, console)
     cpus, cpus_note = processors(options.cpus)
     if cpus_note:
         console.print(cpus_note, markup=False)
@@ -66,7 +68,7 @@ def bench_model(options: BenchOptions, console: Console) -> None:
 
     def start_axiom() -> float:
         command = [sys.executable, "-m", "axiom.host.cli", "run", str(path), "-p", START_TEXT]
-        command += ["-n", "1", "--json", "--machine", options.machine, "--cpus", str(cpus)]
+        command += ["-n", "1", "--json", "--machine", machine, "--cpus", str(cpus)]
         command += ["--context", str(n_context)]
         command += [] if options.kv is None else ["--kv", options.kv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
@@ -101,6 +103,20 @@ def bench_model(options: BenchOptions, console: Console) -> None:
         _show(made, report["facts"])
     if options.plot is not None:
         plot(made, options.plot)
+
+
+def _machine(text: str, console: Console) -> MachineName:
+    """Return where to measure: never under emulation, whose speed says nothing about a machine."""
+    machine = machine_name(text)
+    if machine == "tcg":
+        raise UserError(
+            "a speed under emulation says nothing about this machine.",
+            "give --machine hosted, or --machine kvm where /dev/kvm works",
+        )
+    if machine == "auto" and (obstacle := kvm_obstacle()):
+        console.print(f"measuring in a Linux process: {obstacle}", markup=False)
+        return "hosted"
+    return machine
 
 
 def _effort(options: BenchOptions) -> Effort:
