@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.compiler.hosted import Hosted, load_at_levels, load_hosted
 from axiom.lang import (
     Panic,
     bitcast,
@@ -24,7 +24,9 @@ from axiom.lang import (
     minimum,
     multiply_high,
     population_count,
+    reduce_max,
     round_even,
+    splat,
     square_root,
     trailing_zeros,
     truncate,
@@ -237,3 +239,21 @@ def _high(a: u64, b: u64) -> u64:
 
 def _make_high(_: Any) -> list[Any]:
     return [_high]
+
+
+@fn
+def least_of_none(a: f64) -> u64:
+    """Take the minimum of a conversion and a literal zero, which no optimisation has folded at O0."""
+    if a > a:
+        least = minimum(u64(f64(i8(4))), u64(0))
+        # A vector makes code generation build this block's graph instead of going line by line.
+        pattern = splat(i32, 8, 27) * splat(i32, 8, 2147483647) << 28
+        return least + u64(reduce_max(pattern))
+    return minimum(u64(a), u64(0)) + maximum(u64(0), minimum(u64(a), u64(7)))
+
+
+def test_a_minimum_of_a_conversion_and_zero_compiles_at_every_level() -> None:
+    for hosted in load_at_levels([least_of_none], (0, 1, 2, 3)):
+        assert int(hosted(least_of_none, 5.5)) == int(least_of_none(f64(5.5))) == 5
+        with pytest.raises(Panic):
+            hosted(least_of_none, -1.5)

@@ -9,7 +9,20 @@ import pytest
 from axiom.abi.boot import PAGE_BYTES, ExitCode
 from axiom.abi.crash import CRASH_AGAIN, CrashKind
 from axiom.host.machine.crash_report import crash_from_record, parse_crash, render_crash
-from axiom.lang import Slice, array, asm, asm_value, fn, static_var, u16, u64, unsafe, write_to
+from axiom.lang import (
+    Slice,
+    address_of,
+    array,
+    asm,
+    asm_value,
+    fn,
+    slice_at,
+    static_var,
+    u16,
+    u64,
+    unsafe,
+    write_to,
+)
 from axiom.metal.arch.statistics import beat, hardware_counters
 from axiom.metal.arch.uart import COM1, uart_start
 from axiom.metal.kernel.log import log
@@ -101,7 +114,7 @@ def test_a_failed_check_names_its_line(
 
 @fn
 def failure_with_a_note_of_the_record() -> None:
-    write_to(log, f"record {crash_state.record_address}")
+    write_to(log, f"record {address_of(crash_state.record)}")
     log.end()
     numbers[0] = look_up(numbers.all, numbers[1] + 9)
 
@@ -157,11 +170,9 @@ def test_a_divide_error_shows_registers_and_the_callers(machine: str, tmp_path: 
 
 @fn
 def fault_while_reporting() -> None:
-    # The report walks this stack, which is not mapped.
-    crash_state.stack_low = u64(1 << 40)
-    crash_state.stack_high = u64(1 << 41)
-    # SAFETY: faults on purpose.
+    # SAFETY: faults on purpose: the report walks this stack, which is not mapped.
     with unsafe:
+        crash_state.stack = slice_at(u64, u64(1) << 40, 1 << 20)
         asm("movabsq $$0x10000000000, %rbp; ud2", "~{memory}")
 
 

@@ -106,7 +106,7 @@ def test_statics_fields_elements_and_members_of_enums_are_shown(image: Path) -> 
     values = [line.partition(" = ")[2] for line in said.splitlines() if line.startswith("$")]
     assert values[0] == "{count = 3, total = 120, colour = Colour.GREEN}"
     assert values[1:6] == ["3", "120", "Colour.GREEN", "{10, 20, 30, 40}", "30"]
-    assert values[6].startswith("{record_address = ")
+    assert values[6].startswith("{record = {address = ")
     assert values[7:] == ["41", "42"]
 
 

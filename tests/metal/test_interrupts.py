@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from axiom.abi.boot import ExitCode
-from axiom.lang import at, fn, mmio, struct_at, u32, u64, unsafe, write_to
+from axiom.lang import fn, struct_in, u32, u64, write_to
+from axiom.metal.arch.local_apic import LocalApic, local_apic
 from axiom.metal.arch.processor import pause
 from axiom.metal.arch.statistics import beat, hardware_counters
 from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
 from axiom.metal.kernel.log import log
-from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, TICKS_PER_SECOND, stop_watchdog
+from axiom.metal.kernel.watchdog import TICKS_PER_SECOND, stop_watchdog
 from tests.support.boot_image import MACHINES, boot
 from tests.support.mapped_kernel import make_kernel
 from tests.support.metal import build_image
@@ -19,19 +20,9 @@ TO_SELF = 1 << 18
 STRAY_VECTOR = 40
 
 
-@mmio
-class InterruptCommand:
-    """Intel SDM volume 3, section 11.6.1."""
-
-    LOW: u32 = at(0x300)
-
-
 @fn
 def interrupt_self(vector: u32) -> None:
-    # SAFETY: the local APIC's page is mapped.
-    with unsafe:
-        command = struct_at(InterruptCommand, u64(LOCAL_APIC_ADDRESS))
-    command.LOW = vector | TO_SELF
+    struct_in(LocalApic, local_apic(), 0).COMMAND = vector | TO_SELF
 
 
 @fn

@@ -55,13 +55,14 @@ COUNTERS = {
 def test_serving_stays_within_the_proved_bounds(machine: MachineName, n_lanes: int) -> None:
     require_accelerator(machine)
     model = packed_model(bundled_model_path())
-    with open_session(model, SessionOptions(machine, cpus=n_lanes)) as session:
+    cache = default_cache_dir().parent
+    with open_session(model, SessionOptions(machine, cpus=n_lanes, cache=cache)) as session:
         request = StartRequest(1, list(PROMPT), N_TOKENS, ignore_eos=True)
         generate(session.link, session.boot.tsc_hz, model.tokenizer, request)
         session.link.ask_counters()
         event: Any = session.link.next_event(10.0)
     plan = plan_for(model, None, n_lanes=n_lanes)
-    image = build_image(plan.config, default_cache_dir().parent)
+    image = build_image(plan.config, cache)
     bounds = image_stack_bounds(plan.config, image.path)
     assert bounds["axiom_run"].bytes < RUN_STACK_LIMIT_BYTES
     used = {entry: event.counters[name] for entry, name in COUNTERS.items()}

@@ -9,12 +9,14 @@ from axiom.host.machine.crash_report import parse_crash
 from axiom.lang import asm, asm_value, fn, static, u16, u32, u64, unsafe, urange, write_to
 from axiom.metal.arch.gate_stubs import GATE_MAGIC
 from axiom.metal.arch.gates import processor_leaf, read_msr, write_msr
+from axiom.metal.arch.physical_memory import boot_memory
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor_level import ProcessorLevel, processor_level
+from axiom.metal.arch.pvh import command_line_bytes, read_start_info
 from axiom.metal.arch.statistics import hardware_counters
 from axiom.metal.arch.uart import COM1, uart_start
 from axiom.metal.kernel.clock import clock, start_clock
-from axiom.metal.kernel.firmware import command_line, read_memory_map
+from axiom.metal.kernel.firmware import read_memory_map
 from axiom.metal.kernel.frames import USABLE
 from axiom.metal.kernel.log import LINE_BYTES, log
 from axiom.metal.kernel.refusal import write_refusal
@@ -37,9 +39,10 @@ def privilege_level() -> u64:
 def greet(start_info: u64) -> None:
     uart_start(u16(COM1))
     write_to(log, f"ring {privilege_level()} level {processor_level()} command ")
-    log.bytes(command_line(start_info))
+    info = read_start_info(boot_memory(), start_info)
+    log.bytes(command_line_bytes(boot_memory(), info))
     log.end()
-    read_memory_map(start_info, memory)
+    read_memory_map(boot_memory(), info, memory)
     usable = u64(0)
     for i in urange(memory.count):
         if memory.ranges[i].kind == USABLE:

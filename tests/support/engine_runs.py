@@ -14,7 +14,7 @@ from axiom.metal.engine.engine import Engine, make_engine
 from axiom.metal.engine.kv_cache import kv_cache_bytes
 from axiom.metal.engine.sequence import EngineState, StartStatus, StepEvent
 from axiom.metal.engine.spec import EngineSpec
-from tests.support.targets import HOSTED_TARGETS, require_target
+from tests.support.targets import GEMM_TARGETS, require_target
 
 
 def request(**values: Any) -> StartMessage:
@@ -53,7 +53,7 @@ class EngineRun:
         if target != "python":
             require_target(target)
             functions = [engine.bind, engine.start, engine.advance, engine.share, engine.cancel]
-            self.hosted = load_hosted(functions, HOSTED_TARGETS[target])
+            self.hosted = load_hosted(functions, GEMM_TARGETS[target])
         self.weights = weights
         self.call(engine.bind, self.state, self.weights, self.kv_cache, self.activations)
 

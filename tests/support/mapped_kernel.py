@@ -14,15 +14,17 @@ from axiom.abi.boot import (
     ExitCode,
     RegionKind,
     RegionRequest,
-    RegionTable,
     lane_stacks_bytes,
 )
-from axiom.lang import array, fn, slice_at, static, static_var, struct_at, u8, u16, u32, u64, unsafe, zeroed
+from axiom.lang import array, fn, static, static_var, u16, u32, u64, zeroed
+from axiom.metal.arch.hpet import HPET_ADDRESS
+from axiom.metal.arch.local_apic import LOCAL_APIC_ADDRESS
+from axiom.metal.arch.physical_memory import boot_memory
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import switch_stack
-from axiom.metal.arch.pvh import StartInfo
+from axiom.metal.arch.pvh import read_start_info
 from axiom.metal.arch.uart import COM1, uart_start
-from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
+from axiom.metal.drivers.acpi import AcpiStatus
 from axiom.metal.drivers.madt import Processors, find_processors
 from axiom.metal.kernel.address_map import (
     activate,
@@ -33,18 +35,24 @@ from axiom.metal.kernel.address_map import (
     seal_address_map,
     start_address_map,
 )
-from axiom.metal.kernel.clock import HPET_ADDRESS, start_clock
+from axiom.metal.kernel.clock import start_clock
 from axiom.metal.kernel.core_start import join_lanes, prepare_cores, start_cores
 from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
-from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, region, seal
+from axiom.metal.kernel.frames import (
+    CarveStatus,
+    MemoryMap,
+    allocate_regions,
+    memory_of,
+    regions,
+    seal,
+)
 from axiom.metal.kernel.image_regions import add_image_regions
 from axiom.metal.kernel.lanes import Lanes
 from axiom.metal.kernel.panic import set_crash_place
-from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
+from axiom.metal.kernel.watchdog import start_watchdog
 
 STACK_BYTES = 256 << 10
 MOST_LANES = 4
-LOW_BYTES = 1 << 32
 _DATA = (
     (RegionKind.CRASH_RECORD, PAGE_BYTES, PAGE_BYTES),
     (RegionKind.ARENA, PAGE_BYTES, 1 << 20),
@@ -62,7 +70,6 @@ PLAN = (
 )
 
 memory = static_var(zeroed(MemoryMap))
-regions = static_var(zeroed(RegionTable))
 requests = static_var(array(RegionRequest, len(PLAN)))
 processors = static_var(zeroed(Processors))
 lane_counts = static_var(array(u32, 1))
@@ -70,7 +77,8 @@ lane_counts = static_var(array(u32, 1))
 
 @fn(phase="init")
 def _carve(start_info: u64) -> None:
-    assert read_memory_map(start_info, memory) == FirmwareStatus.OK, "no memory map"
+    info = read_start_info(boot_memory(), start_info)
+    assert read_memory_map(boot_memory(), info, memory) == FirmwareStatus.OK, "no memory map"
     image_end = add_image_regions(regions)
     for number in static(range(len(PLAN))):
         requests[number].kind = PLAN[number][0]
@@ -81,8 +89,7 @@ def _carve(start_info: u64) -> None:
 
 @fn(phase="init")
 def _map() -> None:
-    tables = region(regions, RegionKind.PAGE_TABLES)
-    start_address_map(tables.address, tables.bytes)
+    start_address_map(memory_of(RegionKind.PAGE_TABLES))
     map_regions(regions)
     map_device(u64(LOCAL_APIC_ADDRESS), u64(PAGE_BYTES))
     map_device(u64(HPET_ADDRESS), u64(PAGE_BYTES))
@@ -92,13 +99,9 @@ def _map() -> None:
 @fn(phase="init")
 def find_other_processors(start_info: u64) -> None:
     """Read which processors there are, and make ready to start them, while all memory is mapped."""
-    # SAFETY: entry's page tables map the first 4 GiB; only what firmware left there is read.
-    with unsafe:
-        info = struct_at(StartInfo, start_info)
-        low = slice_at(u8, u64(PAGE_BYTES), LOW_BYTES - PAGE_BYTES)
-    tables = PhysicalMemory(bytes=low, start=u64(PAGE_BYTES))
-    assert find_processors(tables, info.rsdp_address, processors) == AcpiStatus.OK, "no MADT"
-    prepare_cores(memory)
+    info = read_start_info(boot_memory(), start_info)
+    assert find_processors(boot_memory(), info.rsdp_address, processors) == AcpiStatus.OK, "no MADT"
+    prepare_cores(memory, boot_memory())
 
 
 def make_kernel(
@@ -117,8 +120,7 @@ def make_kernel(
     def body_with_lanes() -> None:
         for number in static(extra_processors):
             processors.add(u32(number), u32(1))
-        stacks = region(regions, RegionKind.LANE_STACKS)
-        lane_counts[0] = start_cores(processors.ids(), u32(wanted), stacks)
+        lane_counts[0] = start_cores(processors.ids(), u32(wanted), memory_of(RegionKind.LANE_STACKS))
         set_count(lane_counts[0])
         body()
 
@@ -143,14 +145,13 @@ def _entry(body: Callable[[], None], watchdog: bool, with_lanes: bool) -> list[A
         if with_lanes:
             find_other_processors(start_info)
         _map()
-        stack = region(regions, RegionKind.STACK)
-        top = stack.address + stack.bytes
-        set_crash_place(region(regions, RegionKind.CRASH_RECORD).address, stack.address, top)
+        stack = memory_of(RegionKind.STACK)
+        set_crash_place(memory_of(RegionKind.CRASH_RECORD), stack)
         make_read_only(regions, RegionKind.WEIGHTS)
         seal_address_map(regions)
         seal()
         if watchdog:
             start_watchdog()
-        switch_stack(top)
+        switch_stack(stack)
 
     return [main, run]

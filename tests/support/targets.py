@@ -15,10 +15,13 @@ from axiom.compiler.frontend.calls import parameter_patterns
 from axiom.compiler.frontend.context import function_scope
 from axiom.compiler.hosted import Hosted, load_hosted
 from axiom.compiler.types import ScalarType, SliceType
-from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Target, slice_over
+from axiom.host.machine.tile_permission import ask_for_tiles
+from axiom.lang import X86_64_V3, X86_64_V4_AMX, X86_64_V4_VNNI, Target, slice_over
 from tests.support.aarch64 import EMULATED, Emulated
 
 HOSTED_TARGETS: dict[str, Target] = {"hosted-v3": X86_64_V3, "hosted-v4": X86_64_V4_VNNI}
+# With the one that differs from the one before only in `gemm`.
+GEMM_TARGETS = {**HOSTED_TARGETS, "hosted-tiles": X86_64_V4_AMX}
 TARGETS = ("python", *HOSTED_TARGETS)
 _loaded: dict[tuple[int, str], tuple[Any, Hosted]] = {}
 _emulated: dict[tuple[int, str], tuple[Any, Emulated]] = {}
@@ -34,10 +37,17 @@ def processor_flags() -> set[str]:
 
 def require_target(target: str) -> None:
     """Skip the test when this processor cannot run `target`."""
-    needed = {"hosted-v3": {"avx2", "fma", "f16c"}, "hosted-v4": {"avx512f", "avx512vl", "avx512_vnni"}}
+    wide = {"avx512f", "avx512vl", "avx512_vnni"}
+    needed = {
+        "hosted-v3": {"avx2", "fma", "f16c"},
+        "hosted-v4": wide,
+        "hosted-tiles": wide | {"amx_tile", "amx_int8"},
+    }
     missing = needed.get(target, set()) - processor_flags()
     if missing:
         pytest.skip(f"this processor lacks {', '.join(sorted(missing))}")
+    if target == "hosted-tiles" and not ask_for_tiles():
+        pytest.skip("Linux does not give matrix tiles to processes here")
 
 
 def run(target: str, function: Any, *arguments: Any) -> Any:
@@ -51,7 +61,7 @@ def run(target: str, function: Any, *arguments: Any) -> Any:
         return _emulated[key][1].call(function, *arguments)
     require_target(target)
     if key not in _loaded:
-        _loaded[key] = (function, load_hosted([function], HOSTED_TARGETS[target]))
+        _loaded[key] = (function, load_hosted([function], GEMM_TARGETS[target]))
     return _loaded[key][1](function, *arguments)
 
 

@@ -33,6 +33,7 @@ class MessageType(IntEnum):
     STATISTICS = 3
     SHUTDOWN = 4
     TRACE = 5
+    MEASURE = 6
     BOOT = 64
     TOKEN = 65
     LOGITS = 66
@@ -41,6 +42,7 @@ class MessageType(IntEnum):
     ERROR = 69
     PROMPT_LOGITS = 70
     TRACE_RECORDS = 71
+    MEASURED = 72
 
 
 class ErrorCode(IntEnum):
@@ -141,6 +143,32 @@ class DoneMessage:
     start_cycles: u64
     first_token_cycles: u64
     end_cycles: u64
+
+
+@struct
+class MeasureMessage:
+    """Read part of a region and tell how long it took. kind: a RegionKind that the engine reads.
+
+    lane: which processor reads; from the number of lanes on, all of them at once, each its part.
+    """
+
+    kind: u32
+    lane: u32
+    first: u64
+    bytes: u64
+
+
+@struct
+class MeasuredMessage:
+    """What a read took, from lane 0's telling to everyone's having done it.
+
+    bytes: how many were read, fewer than asked for at a region's end.
+    """
+
+    kind: u32
+    lane: u32
+    bytes: u64
+    cycles: u64
 
 
 @struct

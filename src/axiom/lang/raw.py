@@ -1,4 +1,7 @@
-"""Raw access: addresses, instructions, fences. Everything here needs `with unsafe:`, except fences.
+"""Raw access: addresses, instructions, fences.
+
+Making memory out of a number, and assembly, need `with unsafe:`. Taking an address does not: it is a number
+like any other, and no other expression makes memory of it.
 
 Under CPython there is no machine to touch, so these raise `NoMachine`; a function that reaches them
 is tested on metal.
@@ -31,13 +34,13 @@ def struct_at(kind: type[T], address: u64) -> T:
 
 @primitive
 def address_of(place: Any) -> u64:
-    """Return the address of a struct, an array, or the first element of a slice."""
+    """Return the address of a struct, an array, or the first element of a slice. Safe: a number."""
     raise NoMachine("address_of")
 
 
 @primitive
 def symbol_address(name: str) -> u64:
-    """Return the address of a symbol that assembly or the linker script defines."""
+    """Return the address of a symbol that assembly or the linker script defines. Safe: a number."""
     raise NoMachine(f"symbol {name}")
 
 

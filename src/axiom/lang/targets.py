@@ -17,7 +17,7 @@ class Target:
     """An LLVM processor name, its feature string, and what the ops ask about.
 
     `has_vnni` and `has_dotprod` are the instructions for dot products of bytes, of x86-64 and of AArch64;
-    only `metal.arch` asks for these two.
+    only `metal.arch` asks for these two. `has_tiles`: the matrix tiles of bytes of x86-64 (AMX-INT8).
     """
 
     name: str
@@ -28,6 +28,7 @@ class Target:
     architecture: Architecture = "x86_64"
     vector_registers: int = 16
     has_dotprod: bool = False
+    has_tiles: bool = False
 
     @property
     def many_registers(self) -> bool:
@@ -38,6 +39,9 @@ class Target:
 BASELINE = Target("baseline", "x86-64", "+cx16,+popcnt,+sse4.2,+crc32", 16, False)
 X86_64_V3 = Target("v3", "x86-64-v3", "", 32, False)
 X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True, vector_registers=32)
+X86_64_V4_AMX = replace(
+    X86_64_V4_VNNI, name="v4amx", features="+avx512vnni,+amx-tile,+amx-int8", has_tiles=True
+)
 AARCH64 = Target("aarch64", "generic", "+neon,+crc", 16, False, "aarch64", 32)
 NEOVERSE_N1 = Target("neoverse-n1", "neoverse-n1", "", 16, False, "aarch64", 32, has_dotprod=True)
 

@@ -5,9 +5,11 @@ Task and report lie at fixed places of the boot map, which covers the first 4 Gi
 
 from axiom.abi.boot import ExitCode
 from axiom.lang import fn, slice_at, struct, struct_at, u8, u16, u32, u64, unsafe, zeroed
+from axiom.metal.arch.physical_memory import boot_memory
 from axiom.metal.arch.power import power_off
+from axiom.metal.arch.pvh import read_start_info
 from axiom.metal.arch.uart import COM1, uart_start
-from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
+from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, find_ecam
 from axiom.metal.drivers.model_loader import LoadStatus, load_model, load_report
 from axiom.metal.drivers.nvme import nvme, start_nvme
 from axiom.metal.drivers.nvme_registers import DEVICE_QUEUE_BYTES, NvmeStatus
@@ -30,8 +32,6 @@ SCRATCH_BYTES = 1 << 20
 WEIGHTS_ADDRESS = 32 << 20
 TASK_READY = 0x5441534B
 START_INFO_BYTES = 64
-RSDP_OFFSET = 32
-LAST_WORD = 1 << 32
 
 
 @struct
@@ -78,12 +78,9 @@ def _wait_for_task() -> DriveTask:
 
 @fn(phase="init")
 def _find_ecam(start_info: u64, task: DriveTask, report: DriveReport) -> None:
-    # SAFETY: the boot map covers the first 4 GiB, and only tables that firmware made are read.
-    with unsafe:
-        memory = PhysicalMemory(bytes=slice_at(u8, u64(4096), LAST_WORD - 4096), start=u64(4096))
-        rsdp = slice_at(u64, start_info + RSDP_OFFSET, 1)[0]
+    info = read_start_info(boot_memory(), start_info)
     window = zeroed(EcamWindow)
-    report.acpi = find_ecam(memory, rsdp, window)
+    report.acpi = find_ecam(boot_memory(), info.rsdp_address, window)
     report.ecam = window.address
     if report.acpi != AcpiStatus.OK or task.ignore_acpi != 0:
         report.ecam = enable_q35_ecam()

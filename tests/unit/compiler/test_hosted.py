@@ -8,7 +8,7 @@ import pytest
 
 from axiom.compiler.diagnostics import CompileError
 from axiom.compiler.hosted import HostedPanic, load_hosted
-from axiom.lang import Slice, fn, symbol_address, u32, u64, urange
+from axiom.lang import Slice, address_of, fn, symbol_address, u32, u64, urange
 
 N_THREADS = 8
 
@@ -78,3 +78,13 @@ def image_end() -> u64:
 def test_a_symbol_of_the_image_is_refused_in_a_process() -> None:
     with pytest.raises(CompileError, match="`axiom_data_end` is defined by the image"):
         load_hosted([image_end])
+
+
+@fn
+def distance(numbers: Slice[u64]) -> u64:
+    """Say how far apart two elements are; taking an address is safe, so no block says otherwise."""
+    return address_of(numbers.part(2, 1)) - address_of(numbers)
+
+
+def test_an_address_is_a_number_like_any_other() -> None:
+    assert int(load_hosted([distance])(distance, np.zeros(4, np.uint64))) == 16

@@ -157,8 +157,12 @@ def _float_to_integer(f: FunctionEmitter, value: str, source: ScalarType, target
     f.require(above, PanicReason.CONVERSION)
     upper = number(source.scalar, float(kind.maximum + 1))
     f.require(f.value(f"fcmp olt {origin} {value}, {upper}"), PanicReason.CONVERSION)
-    operator = "fptosi" if kind.signed else "fptoui"
-    return f.value(f"{operator} {origin} {value} to {type_name(target)}")
+    if kind.signed:
+        return f.value(f"fptosi {origin} {value} to {type_name(target)}")
+    # Frozen, so that code generation does not take its minimum with a literal zero for a saturating
+    # conversion to an integer of no bits, over which LLVM 22 ends the process (PerformUMinFpToSatCombine).
+    made = f.value(f"fptoui {origin} {value} to {type_name(target)}")
+    return f.value(f"freeze {type_name(target)} {made}")
 
 
 def _to_enum(f: FunctionEmitter, source: Type, target: EnumType, value: str) -> str:

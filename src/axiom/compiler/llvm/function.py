@@ -17,6 +17,8 @@ from axiom.lang.panic import PanicReason
 
 Emit = Callable[["FunctionEmitter", ir.Expression], str]
 
+LARGE_BYTES = 256
+
 
 class FunctionEmitter:
     """Writes one instance into a module."""
@@ -106,11 +108,10 @@ class FunctionEmitter:
         self.block(good)
 
     def _panic_call(self, reason: PanicReason, first: str, second: str, message: bytes) -> str:
-        address = f"ptrtoint (ptr {self.module.literal(message)} to i64)" if message else "0"
-        return (
-            f"call void @{PANIC}(i32 {int(reason)}, i64 {first}, i64 {second}, "
-            f"i64 {address}, i64 {len(message)}) #1"
-        )
+        text = "zeroinitializer"
+        if message:
+            text = f"{{ptr {self.module.literal(message)}, i64 {len(message)}}}"
+        return f"call void @{PANIC}(i32 {int(reason)}, i64 {first}, i64 {second}, {PAIR} {text}) #1"
 
     def panic(self, message: bytes) -> None:
         """Panic for good."""
@@ -461,7 +462,8 @@ class FunctionEmitter:
 
     def _fresh(self, kind: Type, zero: bool = True) -> str:
         size = referred_size(kind)
-        place = self.slot(f"[{size} x i8]", 16)
+        # What is longer than a few cache lines is for vectors, none of which shall cross a line.
+        place = self.slot(f"[{size} x i8]", 64 if size >= LARGE_BYTES else 16)
         if zero:
             self.zero(place, size)
         return place

@@ -48,7 +48,7 @@ declare i32 @_setjmp(ptr) returns_twice
 declare void @longjmp(ptr, i32) noreturn
 declare ptr @llvm.frameaddress.p0(i32)
 declare void @llvm.trap() noreturn
-define void @axiom_panic(i32 %reason, i64 %first, i64 %second, i64 %text, i64 %length)
+define void @axiom_panic(i32 %reason, i64 %first, i64 %second, {PAIR} %message)
     noinline noreturn "frame-pointer"="all" {{
   %key = load i32, ptr @ax.record.key
   %record = call ptr @pthread_getspecific(i32 %key)
@@ -58,6 +58,8 @@ nowhere:
   call void @llvm.trap()
   unreachable
 fill:
+  %text = extractvalue {PAIR} %message, 0
+  %length = extractvalue {PAIR} %message, 1
   %wide = zext i32 %reason to i64
   store i64 %wide, ptr %record
   %p1 = getelementptr i64, ptr %record, i64 1
@@ -65,7 +67,7 @@ fill:
   %p2 = getelementptr i64, ptr %record, i64 2
   store i64 %second, ptr %p2
   %p3 = getelementptr i64, ptr %record, i64 3
-  store i64 %text, ptr %p3
+  store ptr %text, ptr %p3
   %p4 = getelementptr i64, ptr %record, i64 4
   store i64 %length, ptr %p4
   %p5 = getelementptr i64, ptr %record, i64 {N_FRAMES_AT}

@@ -4,7 +4,7 @@ from axiom.compiler import ir
 from axiom.compiler.diagnostics import Span
 from axiom.compiler.llvm.architectures import layout_line
 from axiom.compiler.llvm.debug import DebugInfo
-from axiom.compiler.llvm.names import quoted
+from axiom.compiler.llvm.names import PAIR, quoted
 from axiom.compiler.types import ArrayRefType, StructType, referred_size
 from axiom.lang.memory import Memory
 from axiom.lang.panic import PanicReason
@@ -117,7 +117,7 @@ class Module:
 
     def text(self) -> str:
         """Return the whole module."""
-        self.declare(PANIC, f"declare void @{PANIC}(i32, i64, i64, i64, i64) #1")
+        self.declare(PANIC, f"declare void @{PANIC}(i32, i64, i64, {PAIR}) #1")
         lines = [*layout_line(self.triple), f'target triple = "{self.triple}"']
         for block in self._assembly:
             lines += [f'module asm "{quoted(line.encode())}"' for line in block.splitlines()]

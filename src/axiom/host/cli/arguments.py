@@ -171,6 +171,17 @@ def _trace(parser: ArgumentParser) -> None:
     )
 
 
+def _verify(parser: ArgumentParser) -> None:
+    _model(parser)
+    _json(parser)
+    _machine(parser)
+    _cpus(parser)
+    _memory(parser)
+    _context(parser)
+    _kv(parser)
+    _load(parser)
+
+
 def _debug(parser: ArgumentParser) -> None:
     _model(parser)
     _prompt(parser)
@@ -200,7 +211,10 @@ def _compile(parser: ArgumentParser) -> None:
         help="ir, asm, listing (assembly below its Python; the default) or obj",
     )
     parser.add_argument(
-        "--cpu", default="v3", metavar="NAME", help="baseline, v3, v4vnni, aarch64 or neoverse-n1; v3"
+        "--cpu",
+        default="v3",
+        metavar="NAME",
+        help="baseline, v3, v4vnni, v4amx, aarch64 or neoverse-n1; v3",
     )
     parser.add_argument(
         "-O", dest="level", type=int, choices=range(4), default=3, help="how hard to optimise; 3"
@@ -240,6 +254,10 @@ COMMANDS: dict[str, tuple[str, Callable[[ArgumentParser], Any]]] = {
     "plan": (
         "Show the memory plan of a model: every region, and what a token costs. Nothing boots.",
         _plan,
+    ),
+    "verify": (
+        "Boot the kernel and check its memory: places, pages, digests, and how fast each core reads it.",
+        _verify,
     ),
     "trace": (
         "Show where the time of a request goes, operation by operation, and write it for Perfetto.",

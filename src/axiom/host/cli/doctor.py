@@ -49,7 +49,8 @@ def _processor() -> Line:
         target = hosted_target()
     except AxiomError as error:
         return False, "vectors", error.message, "use a processor of x86-64-v3 or later"
-    return True, "vectors", f"{8 * target.vector_bytes} bits ({target.cpu})", ""
+    tiles = " and matrix tiles" if target.has_tiles else ""
+    return True, "vectors", f"{8 * target.vector_bytes} bits ({target.cpu}){tiles}", ""
 
 
 def _memory() -> Line:

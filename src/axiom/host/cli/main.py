@@ -81,6 +81,22 @@ def _trace(given: Namespace) -> None:
     trace_model(options, error_console())
 
 
+def _verify(given: Namespace) -> None:
+    from axiom.host.cli.verify import VerifyOptions, verify_machine
+
+    options = VerifyOptions(
+        given.model,
+        given.json,
+        given.machine,
+        given.cpus,
+        given.memory,
+        given.context,
+        given.kv,
+        given.load,
+    )
+    verify_machine(options, error_console())
+
+
 def _debug(given: Namespace) -> None:
     from axiom.host.cli.debug import DebugOptions, debug_model
 
@@ -136,6 +152,7 @@ def _doctor(given: Namespace) -> int:
 HANDLERS: dict[str, Handler] = {
     "run": _run,
     "plan": _plan,
+    "verify": _verify,
     "trace": _trace,
     "debug": _debug,
     "compile": _compile,

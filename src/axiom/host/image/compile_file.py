@@ -15,11 +15,11 @@ from axiom.compiler.llvm.debug import PACKAGE_PARENT, SOURCE_ROOT
 from axiom.compiler.objects import compile_kept, compile_listing, compile_unoptimised
 from axiom.compiler.types import Type
 from axiom.host.errors import ProgramError, UserError
-from axiom.lang import AARCH64, BASELINE, NEOVERSE_N1, X86_64_V3, X86_64_V4_VNNI
+from axiom.lang import AARCH64, BASELINE, NEOVERSE_N1, X86_64_V3, X86_64_V4_AMX, X86_64_V4_VNNI
 from axiom.lang.functions import Function
 
 Form = Literal["ir", "asm", "obj", "listing"]
-ALL_TARGETS = (BASELINE, X86_64_V3, X86_64_V4_VNNI, AARCH64, NEOVERSE_N1)
+ALL_TARGETS = (BASELINE, X86_64_V3, X86_64_V4_VNNI, X86_64_V4_AMX, AARCH64, NEOVERSE_N1)
 TARGETS = {target.name: target for target in ALL_TARGETS}
 _FILE = re.compile(r'^\s*\.file\s+(?P<number>\d+) "(?P<folder>[^"]*)"(?: "(?P<name>[^"]*)")?')
 _LINE = re.compile(r"^\s*\.loc\s+(?P<file>\d+) (?P<line>\d+)")

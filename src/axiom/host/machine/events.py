@@ -15,6 +15,7 @@ from axiom.abi.link import (
     ErrorCode,
     ErrorMessage,
     LogitsMessage,
+    MeasuredMessage,
     MessageType,
     TokenMessage,
 )
@@ -118,6 +119,16 @@ class ErrorEvent:
 
 
 @dataclass(frozen=True)
+class MeasuredEvent:
+    """What reading part of a region took; lane: as it was asked for."""
+
+    kind: RegionKind
+    lane: int
+    bytes: int
+    cycles: int
+
+
+@dataclass(frozen=True)
 class TraceEvent:
     """Operations that one lane did, oldest first, with the fields of abi.trace.TraceRecord.
 
@@ -129,7 +140,16 @@ class TraceEvent:
     records: "NDArray[np.void]"
 
 
-Event = BootEvent | TokenEvent | LogitsEvent | DoneEvent | CountersEvent | ErrorEvent | TraceEvent
+Event = (
+    BootEvent
+    | TokenEvent
+    | LogitsEvent
+    | DoneEvent
+    | CountersEvent
+    | ErrorEvent
+    | TraceEvent
+    | MeasuredEvent
+)
 
 
 _TOKEN = Record(TokenMessage)
@@ -138,6 +158,7 @@ _DONE = Record(DoneMessage)
 _ERROR = Record(ErrorMessage)
 _COUNTERS = Record(Counters)
 _TRACE = Record(TraceMessage)
+_MEASURED = Record(MeasuredMessage)
 TRACE_DTYPE = [
     ("operation", "<u4"),
     ("position", "<u4"),
@@ -210,6 +231,11 @@ def _counters(payload: bytes) -> Event:
     return CountersEvent(_COUNTERS.unpack(payload))
 
 
+def _measured(payload: bytes) -> Event:
+    fields = _MEASURED.unpack(payload)
+    return MeasuredEvent(**(fields | {"kind": RegionKind(fields["kind"])}))
+
+
 def _trace(payload: bytes) -> Event:
     fields = _TRACE.unpack(payload)
     records = np.frombuffer(payload, np.dtype(TRACE_DTYPE), fields["count"], _TRACE.bytes)
@@ -225,6 +251,7 @@ _PARSERS: dict[int, Callable[[bytes], Event]] = {
     MessageType.COUNTERS: _counters,
     MessageType.ERROR: _error,
     MessageType.TRACE_RECORDS: _trace,
+    MessageType.MEASURED: _measured,
 }
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axiom.abi.link import LINK_BYTES
 from axiom.compiler.diagnostics import CompileError
@@ -15,15 +16,17 @@ from axiom.compiler.hosted import HostedPanic, load_hosted
 from axiom.host.errors import CrashError, MachineError, ProgramError
 from axiom.host.machine.carriers import RingCarrier
 from axiom.host.machine.lane_threads import LaneThreads
+from axiom.host.machine.tile_permission import ask_for_tiles
 from axiom.host.model.packed_file import PackedModel
-from axiom.lang import X86_64_V3, X86_64_V4_VNNI, Target, u64
-from axiom.metal.boot.hosted import HostedMemory, make_hosted
+from axiom.lang import X86_64_V3, X86_64_V4_AMX, X86_64_V4_VNNI, Target
+from axiom.metal.boot.hosted import make_hosted
 from axiom.metal.engine.activations import activation_bytes
 from axiom.metal.engine.kv_cache import kv_cache_bytes
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.kernel.clock import now_cycles
 
 WIDE_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"}
+TILE_FLAGS = {"amx_tile", "amx_int8"}
 NEEDED_FLAGS = {"avx2", "bmi2", "f16c", "fma"}
 CALIBRATION_SECONDS = 0.02
 
@@ -42,15 +45,18 @@ def hosted_target() -> Target:
     missing = NEEDED_FLAGS - flags
     if missing:
         raise MachineError(f"this processor lacks {', '.join(sorted(missing))}; x86-64-v3 is needed.")
-    return X86_64_V4_VNNI if flags >= WIDE_FLAGS else X86_64_V3
+    if not flags >= WIDE_FLAGS:
+        return X86_64_V3
+    return X86_64_V4_AMX if flags >= TILE_FLAGS and ask_for_tiles() else X86_64_V4_VNNI
 
 
 def _memory(count: int) -> mmap.mmap:
     return mmap.mmap(-1, max(count, mmap.PAGESIZE))
 
 
-def address_of_memory(memory: mmap.mmap) -> int:
-    return int(np.frombuffer(memory, np.uint8).__array_interface__["data"][0])
+def bytes_of_memory(memory: mmap.mmap) -> NDArray[np.uint8]:
+    """Return mapped memory as an array, which compiled functions take as a slice."""
+    return np.frombuffer(memory, np.uint8)
 
 
 class HostedMachine:
@@ -68,25 +74,18 @@ class HostedMachine:
         compiled = time.monotonic()
         with model.path.open("rb") as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._rings, self._kv = _memory(LINK_BYTES), _memory(kv_cache_bytes(spec))
-        self._activations, self._weights = _memory(activation_bytes(spec)), whole
-        self._request = HostedMemory(
-            link=u64(address_of_memory(self._rings)),
-            weights=u64(address_of_memory(whole) + model.weights_offset),
-            weights_bytes=u64(model.weights_bytes),
-            kv_cache=u64(address_of_memory(self._kv)),
-            kv_cache_bytes=u64(len(self._kv)),
-            activations=u64(address_of_memory(self._activations)),
-            activations_bytes=u64(len(self._activations)),
-            tsc_hz=u64(_tsc_hz()),
-        )
+        rings = _memory(LINK_BYTES)
+        weights = bytes_of_memory(whole)[model.weights_offset :][: model.weights_bytes]
+        kv_cache, activations = _memory(kv_cache_bytes(spec)), _memory(activation_bytes(spec))
+        self._memory = [bytes_of_memory(rings), weights, *map(bytes_of_memory, (kv_cache, activations))]
+        self._tsc_hz = _tsc_hz()
         self.stages_ms = {"build": (compiled - start) * 1e3, "map": (time.monotonic() - compiled) * 1e3}
-        self.carrier = RingCarrier(memoryview(self._rings))
+        self.carrier = RingCarrier(memoryview(rings))
         self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
 
     def _run(self) -> None:
         self._lanes.start()
-        self._lanes.run_main(self._serve, self._request)
+        self._lanes.run_main(self._serve, *self._memory, self._tsc_hz)
 
     def check_alive(self) -> None:
         """Raise CrashError or MachineError when the service has ended."""

@@ -8,12 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from axiom.abi.boot import RegionKind
 from axiom.abi.link import MessageType
 from axiom.host.errors import AxiomError, MachineError
 from axiom.host.machine.carriers import Carrier
 from axiom.host.machine.events import BootEvent, Event, parse_event
 from axiom.host.machine.frames import Frame, FrameReader, encode_frame
-from axiom.host.machine.requests import StartRequest, cancel_payload
+from axiom.host.machine.requests import StartRequest, cancel_payload, measure_payload
 
 SEND_SECONDS = 5.0
 # Polling a ring costs a processor, which a machine with as many lanes as processors wants for itself: every
@@ -69,6 +70,10 @@ class LinkClient:
     def ask_trace(self) -> None:
         """Ask for the trace of the last sequence: TraceEvents, the last one without records."""
         self._send(MessageType.TRACE, b"")
+
+    def ask_measure(self, kind: RegionKind, lane: int, first: int, count: int) -> None:
+        """Ask for a MeasuredEvent: what reading a part of a region takes. See abi.link.MeasureMessage."""
+        self._send(MessageType.MEASURE, measure_payload(kind, lane, first, count))
 
     def shut_down(self) -> None:
         """Ask the kernel to leave; the machine ends."""

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from axiom.compiler.hosted import load_hosted
-from axiom.host.machine.hosted import address_of_memory, hosted_target
+from axiom.host.machine.hosted import bytes_of_memory, hosted_target
 from axiom.host.machine.lane_threads import LaneThreads
 from axiom.lang import u64
 from axiom.metal.boot.probe import make_probe
@@ -27,7 +27,6 @@ class MachineProbe:
         self.n_bytes = n_bytes
         self._memory = mmap.mmap(-1, n_bytes)
         self._memory.madvise(mmap.MADV_HUGEPAGE)
-        self._address = address_of_memory(self._memory)
         ones = b"\x01" * mmap.PAGESIZE
         for start in range(0, n_bytes, mmap.PAGESIZE):
             self._memory[start : start + mmap.PAGESIZE] = ones
@@ -39,14 +38,14 @@ class MachineProbe:
     def read_ahead_gb_s(self) -> float:
         """Return what `read_gb_s` does when memory is asked for ahead of the walk."""
         start = time.perf_counter()
-        self._call(self._probe.read_ahead, u64(self._address), u64(self.n_bytes))
+        self._call(self._probe.read_ahead, bytes_of_memory(self._memory))
         return self.n_bytes / (time.perf_counter() - start) / 1e9
 
     def read_seconds(self, count: int) -> float:
         """Return how long a plain read of so many bytes takes; some are read again if there are fewer."""
         start = time.perf_counter()
         for left in range(count, 0, -self.n_bytes):
-            self._call(self._probe.read, u64(self._address), u64(min(left, self.n_bytes)))
+            self._call(self._probe.read, bytes_of_memory(self._memory)[:left])
         return time.perf_counter() - start
 
     def meeting_ns(self) -> float:

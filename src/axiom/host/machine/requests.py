@@ -4,6 +4,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from axiom.abi.boot import RegionKind
 from axiom.abi.link import (
     FLAG_IGNORE_EOS,
     FLAG_PROMPT_LOGITS,
@@ -11,12 +12,14 @@ from axiom.abi.link import (
     FLAG_TRACE,
     MAX_EOS_IDS,
     MAX_REQUEST_PAYLOAD,
+    MeasureMessage,
     StartMessage,
 )
 from axiom.host.errors import UserError
 from axiom.host.machine.wire import Record
 
 _START = Record(StartMessage)
+_MEASURE = Record(MeasureMessage)
 MAX_PROMPT_TOKENS = (MAX_REQUEST_PAYLOAD - _START.bytes) // 4
 
 
@@ -66,6 +69,11 @@ class StartRequest:
             eos_ids=self.eos_ids,
         )
         return message + struct.pack(f"<{len(self.prompt)}I", *self.prompt)
+
+
+def measure_payload(kind: RegionKind, lane: int, first: int, count: int) -> bytes:
+    """Return the payload of MEASURE: the bytes from `first` on of a region."""
+    return _MEASURE.pack(kind=int(kind), lane=lane, first=first, bytes=count)
 
 
 def cancel_payload(sequence_id: int) -> bytes:

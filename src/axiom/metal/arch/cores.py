@@ -13,6 +13,7 @@ processor is in ring 3 on a stack of its own. Its ring-0 stack also tells who it
 """
 
 from axiom.abi.boot import MAX_LANES
+from axiom.lang import Slice, fn, slice_at, symbol_address, truncate, u8, u16, u64, unsafe, urange
 from axiom.metal.arch.stacks import PAINT_32
 
 N_CORES = MAX_LANES
@@ -20,6 +21,7 @@ RING0_STACK_BYTES = 1024
 TSS_STRIDE = 128
 IO_MAP_BYTES = 8192
 FIRST_TSS_SELECTOR = 0x30
+APIC_IDS = 256
 _IO_MAP_OFFSET = N_CORES * TSS_STRIDE
 
 # The last byte, all ones, ends the map as the processor wants it.
@@ -172,10 +174,63 @@ axiom_core_ring3:
 .section .data
 .balign 64
 .globl axiom_core_of_apic, axiom_core_stacks, axiom_core_page_tables, axiom_core_function
-axiom_core_of_apic: .fill 256, 1, 0
+axiom_core_of_apic: .fill {APIC_IDS}, 1, 0
 axiom_core_stacks: .fill {N_CORES}, 8, 0
 axiom_core_page_tables: .quad 0
 axiom_core_function: .quad 0
 """
 
 CORES = CORE_TABLES + _TRAMPOLINE + _START
+
+
+@fn(phase="init")
+def complete_descriptors() -> None:
+    """Write where each processor's task-state segment is, which no relocation can, into its descriptor.
+
+    The first one's is done by entry. Entry's page tables must be loaded: later the table is ring 0's alone.
+    """
+    # SAFETY: the symbol names this many words; no other processor is awake to use them.
+    with unsafe:
+        descriptors = slice_at(u16, symbol_address("axiom_gdt"), FIRST_TSS_SELECTOR // 2 + 8 * N_CORES)
+    for core in urange(u64(1), u64(N_CORES)):
+        segment = symbol_address("axiom_tss") + core * TSS_STRIDE
+        words = descriptors.part(FIRST_TSS_SELECTOR // 2 + 8 * core, 8)
+        words[1] = truncate(u16, segment)
+        words[2] = words[2] & 0xFF00 | truncate(u16, segment >> 16) & 0xFF
+        words[3] = words[3] & 0x00FF | truncate(u16, segment >> 16) & 0xFF00
+
+
+@fn(phase="init")
+def core_trampoline() -> Slice[u8]:
+    """Return the code with which a woken processor begins, to be copied below 1 MiB."""
+    start = symbol_address("axiom_core_trampoline")
+    # SAFETY: the two symbols enclose it.
+    with unsafe:
+        return slice_at(u8, start, symbol_address("axiom_core_trampoline_end") - start)
+
+
+@fn(phase="init")
+def core_of_apic() -> Slice[u8]:
+    """Return the numbers of processors by their local APIC ids; 0: not wanted."""
+    # SAFETY: the symbol names as many bytes; processors that wake only read them.
+    with unsafe:
+        return slice_at(u8, symbol_address("axiom_core_of_apic"), APIC_IDS)
+
+
+@fn(phase="init")
+def core_stack_tops() -> Slice[u64]:
+    """Return the addresses behind the processors' stacks, by their numbers."""
+    # SAFETY: the symbol names as many words; processors that wake only read them.
+    with unsafe:
+        return slice_at(u64, symbol_address("axiom_core_stacks"), N_CORES)
+
+
+@fn(phase="init")
+def set_core_start(page_tables: u64, function: u64) -> None:
+    """Say with which page tables, below 4 GiB, a woken processor begins, and in which function(core)."""
+    # SAFETY: the symbols name two words in a row; processors that wake only read them.
+    with unsafe:
+        words = slice_at(u64, symbol_address("axiom_core_page_tables"), 2)
+    assert page_tables < 1 << 32, "the page tables are not where 32-bit code can load them"
+    words[0] = page_tables
+    words[1] = function

@@ -10,17 +10,19 @@ each of its instructions costs thousands of cycles. References: Intel SDM volume
 A processor without 64-bit mode or no-execute pages is refused here, in 32-bit code, because nothing else
 could say so; all else that it may lack is refused by Python (see `processor_level`).
 
-Symbols for Python: `axiom_start_info`, `axiom_entry_cycles`, `axiom_boot_pml4`, `axiom_boot_pdpt`. It calls
+It calls
 `axiom_main(start_info)` on the boot stack; `axiom_switch_stack(top, function)` goes on on another.
 """
 
 from axiom.abi.boot import ExitCode
+from axiom.lang import Slice, fn, slice_at, symbol_address, u64, unsafe
 from axiom.metal.arch.cores import FIRST_TSS_SELECTOR, RING0_STACK_BYTES, VECTOR_STATE_ON, paging_on
 from axiom.metal.arch.stacks import PAINT, WORD_BYTES
 from axiom.metal.arch.vectors import EXCEPTION_STACK_BYTES, EXIT_PORT, VECTORS
 
 BOOT_STACK_BYTES = 65536
 LONG_MODE_AND_NO_EXECUTE = 0x2010_0000
+POINTERS = 512
 
 PVH_NOTE = """
 .section .note.pvh, "a", @note
@@ -100,7 +102,7 @@ axiom_boot_pml4:
   .fill 511, 8, 0
 axiom_boot_pdpt:
   .quad axiom_boot_pd + 7, axiom_boot_pd + 4103, axiom_boot_pd + 8199, axiom_boot_pd + 12295
-  .fill 508, 8, 0
+  .fill {POINTERS - 4}, 8, 0
 axiom_boot_pd:
   .set address, 0
   .rept 2048
@@ -173,3 +175,22 @@ axiom_switch_stack:
 """
 
 ENTRY = _START_32 + _START_64 + _TABLES + _RING_3
+
+
+@fn
+def entry_cycles() -> u64:
+    """Return the cycle counter as it was at the first instruction."""
+    # SAFETY: the symbol names the word in which entry noted it.
+    with unsafe:
+        return slice_at(u64, symbol_address("axiom_entry_cycles"), 1)[0]
+
+
+@fn(phase="init")
+def boot_pointers() -> Slice[u64]:
+    """Return entry's page-directory pointers, each for 1 GiB from 0 on. The first four map all there is.
+
+    Of use while entry's page tables are loaded: later they are ring 0's alone.
+    """
+    # SAFETY: the symbol names one table. What maps the image is in the entries that callers leave alone.
+    with unsafe:
+        return slice_at(u64, symbol_address("axiom_boot_pdpt"), POINTERS)

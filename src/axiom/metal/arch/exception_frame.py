@@ -1,7 +1,7 @@
 """The interrupted state as the exception stubs of `vectors` leave it."""
 
 from axiom.abi.crash import N_REGISTERS, REGISTER_NAMES
-from axiom.lang import Array, array, struct, u64
+from axiom.lang import Array, array, fn, struct, struct_at, symbol_address, u64, unsafe
 
 RBP = REGISTER_NAMES.index("rbp")
 
@@ -20,3 +20,11 @@ class ExceptionFrame:
     fault_address: u64
     core: u64
     registers: Array[u64] = array(u64, N_REGISTERS)
+
+
+@fn
+def exception_frame() -> ExceptionFrame:
+    """Return a copy of the state at the exception that is being reported."""
+    # SAFETY: the symbol names storage of exactly this layout, which the stubs fill for one processor only.
+    with unsafe:
+        return struct_at(ExceptionFrame, symbol_address("axiom_exception_frame"))

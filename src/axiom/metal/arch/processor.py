@@ -2,7 +2,18 @@
 
 import time
 
-from axiom.lang import asm, asm_value, fn, llvm_intrinsic, symbol_address, u64, unsafe
+from axiom.lang import (
+    Slice,
+    address_of,
+    asm,
+    asm_value,
+    fn,
+    llvm_intrinsic,
+    symbol_address,
+    u8,
+    u64,
+    unsafe,
+)
 
 
 @llvm_intrinsic("llvm.x86.rdtsc")
@@ -27,6 +38,22 @@ def frame_pointer() -> u64:
         return asm_value(u64, "movq %rbp, $0", "=r")
 
 
+@fn(inline="always")
+def caller_frame_pointer() -> u64:
+    """Return the frame pointer of whoever called the function that this is written in."""
+    # SAFETY: every function saves it where its own frame pointer points.
+    with unsafe:
+        return asm_value(u64, "movq (%rbp), $0", "=r")
+
+
+@fn(inline="always")
+def return_address() -> u64:
+    """Return where the function that this is written in returns to."""
+    # SAFETY: the call put it below the saved frame pointer.
+    with unsafe:
+        return asm_value(u64, "movq 8(%rbp), $0", "=r")
+
+
 @fn
 def extended_control() -> u64:
     """Return XCR0, the vector state that ring 0 turned on; an invalid opcode without OSXSAVE."""
@@ -44,15 +71,17 @@ def has_lzcnt() -> bool:
 
 
 @fn
-def claim(address: u64, owner: u64) -> u64:
-    """Store `owner` in the word at `address` if it is zero, in one step; return what it held before.
+def claim(word: Slice[u64], owner: u64) -> u64:
+    """Store `owner` in the first word if that is zero, in one step; return what it held before.
 
     The only atomic read-modify-write of ring 3: for processors that crash at the same time.
     """
-    # SAFETY: the caller owns the word.
+    assert word.length > 0, "there is no word to claim"
+    place = address_of(word)
+    # SAFETY: writes one word of a slice that holds one.
     with unsafe:
         return asm_value(
-            u64, "lock; cmpxchgq $2, ($1)", "={rax},r,r,{rax},~{cc},~{memory}", address, owner, u64(0)
+            u64, "lock; cmpxchgq $2, ($1)", "={rax},r,r,{rax},~{cc},~{memory}", place, owner, u64(0)
         )
 
 
@@ -71,8 +100,9 @@ def probe_read(address: u64) -> bool:
 
 
 @fn
-def switch_stack(top: u64) -> None:
-    """Go on in the exported function `axiom_run` with an empty stack below `top`; never returns."""
-    # SAFETY: the stack is mapped; what is on the old one is never needed again.
+def switch_stack(stack: Slice[u8]) -> None:
+    """Go on in the exported function `axiom_run` on another stack, of whole pages; never returns."""
+    top = address_of(stack) + stack.length
+    # SAFETY: a slice is memory that is there; what is on the old stack is never needed again.
     with unsafe:
         asm("jmp axiom_switch_stack", "{rdi},{rsi},~{memory}", top, symbol_address("axiom_run"))

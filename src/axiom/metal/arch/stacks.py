@@ -5,7 +5,7 @@ those of ring 0 (see `gate_stubs` for how they are measured). The others are pai
 frame of which nothing was stored does not count, so that this is never more than what was reserved.
 """
 
-from axiom.lang import Slice, fn, slice_at, symbol_address, u64, unsafe, urange, volatile_load
+from axiom.lang import Slice, address_of, fn, slice_at, symbol_address, u64, unsafe, urange, volatile_load
 
 PAINT_32 = 0x5AFE57AC
 PAINT = PAINT_32 << 32 | PAINT_32
@@ -26,6 +26,18 @@ def used_bytes(stack: Slice[u64]) -> u64:
     while untouched < stack.length and volatile_load(stack, untouched) == PAINT:
         untouched += 1
     return (stack.length - untouched) * WORD_BYTES
+
+
+@fn
+def saved_frame(stack: Slice[u64], frame: u64) -> Slice[u64]:
+    """Return the two words at a function's frame pointer: its caller's frame pointer, and where it returns
+    to. No words where there can be no frame, or only the one that began the stack.
+    """
+    start = address_of(stack)
+    first = (frame - start) // WORD_BYTES if frame >= start else stack.length
+    if frame % WORD_BYTES != 0 or first + 2 >= stack.length:
+        return stack.part(0, 0)
+    return stack.part(first, 2)
 
 
 @fn

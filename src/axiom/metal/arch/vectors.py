@@ -1,7 +1,7 @@
 """Ring 0 after start-up: exception stubs and the watchdog timer, a few instructions each.
 
 An exception saves the interrupted state in `axiom_exception_frame` (see `exception_frame`) and goes on in
-ring 3 at `axiom_exception(frame)`, on a stack of its own. A second exception before that is finished
+ring 3 at `axiom_exception`, on a stack of its own. A second exception before that is finished
 cannot be reported in the same way: ring 0 prints one raw line and leaves through the exit device. When
 the second one is another processor's, that one stops: the processor whose ring-0 stack is noted in
 `axiom_exception_owner` reports alone.
@@ -191,6 +191,7 @@ axiom_other_interrupts: .quad 0
 axiom_exceptions: .quad 0
 axiom_gate_calls: .quad 0
 axiom_exception_owner: .quad 0
+.globl axiom_exception_frame
 axiom_exception_frame: .fill {size_of(ExceptionFrame)}, 1, 0
 
 .section .bss
@@ -205,7 +206,6 @@ axiom_exception_entry:
   cmpq $0, axiom_probe_stack
   jne axiom_probe_fault
   xorl %ebp, %ebp
-  movq $axiom_exception_frame, %rdi
   call axiom_exception
   ud2
 """

@@ -7,28 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from axiom.abi.boot import BootReport, Counters
-from axiom.abi.link import LINK_BYTES, MessageType
-from axiom.lang import Target, bytes_of, fn, slice_at, struct, u8, u32, u64, unsafe, zeroed
+from axiom.abi.link import MessageType
+from axiom.lang import Slice, Target, bytes_of, fn, u8, u32, u64, zeroed
 from axiom.metal.boot.service import make_service
 from axiom.metal.engine.engine import make_engine
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.kernel.lanes import Lanes
 from axiom.metal.kernel.link import link, send_frame, start_link
 from axiom.metal.kernel.scheduler import make_run
-
-
-@struct
-class HostedMemory:
-    """Addresses and lengths of what the process gives, and how fast its cycle counter runs."""
-
-    link: u64
-    weights: u64
-    weights_bytes: u64
-    kv_cache: u64
-    kv_cache_bytes: u64
-    activations: u64
-    activations_bytes: u64
-    tsc_hz: u64
 
 
 @fn
@@ -39,9 +25,13 @@ def no_hardware_counters(counters: Counters) -> None:
 
 @dataclass(frozen=True)
 class HostedKernel:
-    """serve(memory) serves one model until it is told to shut down; `lanes` do its work."""
+    """serve(rings, weights, kv_cache, activations, tsc_hz) serves one model until it is told to shut down.
 
-    serve: Callable[[HostedMemory], None]
+    `lanes` do its work. The process keeps the four ranges, which do not overlap, until `serve` has ended;
+    tsc_hz: how fast its cycle counter runs.
+    """
+
+    serve: Callable[[Slice[u8], Slice[u8], Slice[u8], Slice[u8], u64], None]
     lanes: Lanes
 
 
@@ -51,20 +41,17 @@ def make_hosted(spec: EngineSpec, target: Target) -> HostedKernel:
     service = make_service(engine, (target,), no_hardware_counters, hosted=True)
     run = make_run(service.tasks, heartbeat=False)
     state = service.state
-    vector_bytes = target.vector_bytes
+    vector_bytes, n_lanes = target.vector_bytes, spec.n_lanes
 
     @fn
-    def serve(memory: HostedMemory) -> None:
-        # SAFETY: the host maps these ranges and keeps them until this function returns.
-        with unsafe:
-            rings = slice_at(u8, memory.link, LINK_BYTES)
-            weights = slice_at(u8, memory.weights, memory.weights_bytes)
-            kv_cache = slice_at(u8, memory.kv_cache, memory.kv_cache_bytes)
-            activations = slice_at(u8, memory.activations, memory.activations_bytes)
+    def serve(
+        rings: Slice[u8], weights: Slice[u8], kv_cache: Slice[u8], activations: Slice[u8], tsc_hz: u64
+    ) -> None:
         engine.bind(state, weights, kv_cache, activations)
         report = zeroed(BootReport)
-        report.tsc_hz = memory.tsc_hz
+        report.tsc_hz = tsc_hz
         report.vector_bytes = u32(vector_bytes)
+        report.n_lanes = u32(n_lanes)
         start_link(rings)
         send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
         run()

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from axiom.abi.boot import BootReport, RegionKind
 from axiom.lang import fn, static_var, u32, u64, zeroed
+from axiom.metal.arch.physical_memory import PhysicalMemory
 from axiom.metal.arch.user_wait import has_user_wait
 from axiom.metal.boot.stack_use import paint_lane_stacks
-from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
+from axiom.metal.drivers.acpi import AcpiStatus
 from axiom.metal.drivers.madt import Processors, find_processors
 from axiom.metal.kernel.clock import now_cycles
 from axiom.metal.kernel.core_start import join_lanes, prepare_cores, start_cores
-from axiom.metal.kernel.frames import MemoryMap, region
+from axiom.metal.kernel.frames import MemoryMap, memory_of
 from axiom.metal.kernel.lanes import Lanes
 
 processors = static_var(zeroed(Processors))
@@ -38,7 +39,7 @@ def make_lane_start(lanes: Lanes, wanted: int) -> LaneStart:
     @fn(phase="init")
     def find(tables: PhysicalMemory, rsdp_address: u64, memory_map: MemoryMap) -> None:
         if wanted > 1 and find_processors(tables, rsdp_address, processors) == AcpiStatus.OK:
-            prepare_cores(memory_map)
+            prepare_cores(memory_map, tables)
 
     @fn(phase="init")
     def start(report: BootReport) -> None:
@@ -46,8 +47,7 @@ def make_lane_start(lanes: Lanes, wanted: int) -> LaneStart:
         if wanted > 1:
             begin = now_cycles()
             paint_lane_stacks()
-            stacks = region(report.regions, RegionKind.LANE_STACKS)
-            report.n_lanes = start_cores(processors.ids(), u32(wanted), stacks)
+            report.n_lanes = start_cores(processors.ids(), u32(wanted), memory_of(RegionKind.LANE_STACKS))
             report.lane_start_cycles = now_cycles() - begin
         set_count(report.n_lanes)
         if report.n_lanes > 1 and has_user_wait():

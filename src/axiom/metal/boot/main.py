@@ -24,32 +24,36 @@ from axiom.lang import (
     X86_64_V4_VNNI,
     array,
     fn,
-    slice_at,
     static,
     static_var,
-    struct_at,
-    symbol_address,
-    u8,
     u16,
     u32,
     u64,
-    unsafe,
     zeroed,
 )
+from axiom.metal.arch.entry import entry_cycles
+from axiom.metal.arch.hpet import HPET_ADDRESS
+from axiom.metal.arch.local_apic import LOCAL_APIC_ADDRESS
+from axiom.metal.arch.physical_memory import boot_memory
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.processor import switch_stack
 from axiom.metal.arch.processor_level import ProcessorLevel, processor_level
-from axiom.metal.arch.pvh import StartInfo
+from axiom.metal.arch.pvh import StartInfo, command_line_bytes, read_start_info
 from axiom.metal.arch.statistics import beat, hardware_counters
 from axiom.metal.arch.uart import COM1, COM2, uart_start
 from axiom.metal.boot.config import KernelConfig
 from axiom.metal.boot.lane_start import make_lane_start
-from axiom.metal.boot.model_start import CONFIGURATION_BYTES, make_model_start
+from axiom.metal.boot.model_start import make_model_start
 from axiom.metal.boot.service import make_service, service
 from axiom.metal.boot.stack_use import count_stacks, paint_run_stack
-from axiom.metal.boot.start_report import memory_of, reached, refuse, report, send_report
-from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
-from axiom.metal.drivers.pci import MEMORY_WINDOW_ADDRESS, MEMORY_WINDOW_BYTES, enable_q35_ecam
+from axiom.metal.boot.start_report import reached, refuse, report, send_report
+from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, find_ecam
+from axiom.metal.drivers.pci import (
+    CONFIGURATION_BYTES,
+    MEMORY_WINDOW_ADDRESS,
+    MEMORY_WINDOW_BYTES,
+    enable_q35_ecam,
+)
 from axiom.metal.engine.engine import make_engine
 from axiom.metal.kernel.address_map import (
     activate,
@@ -60,45 +64,35 @@ from axiom.metal.kernel.address_map import (
     seal_address_map,
     start_address_map,
 )
-from axiom.metal.kernel.clock import HPET_ADDRESS, clock, start_clock
-from axiom.metal.kernel.firmware import FirmwareStatus, command_line, read_memory_map
-from axiom.metal.kernel.frames import CarveStatus, MemoryMap, allocate_regions, allocator, region, seal
+from axiom.metal.kernel.clock import clock, start_clock
+from axiom.metal.kernel.firmware import FirmwareStatus, read_memory_map
+from axiom.metal.kernel.frames import (
+    CarveStatus,
+    MemoryMap,
+    allocate_regions,
+    allocator,
+    memory_of,
+    regions,
+    seal,
+)
 from axiom.metal.kernel.image_regions import add_image_regions
 from axiom.metal.kernel.link import start_link
 from axiom.metal.kernel.panic import set_crash_place
 from axiom.metal.kernel.scheduler import Task, TaskStatus, make_run
 from axiom.metal.kernel.serial_link import serial_link_step
-from axiom.metal.kernel.watchdog import LOCAL_APIC_ADDRESS, start_watchdog
+from axiom.metal.kernel.watchdog import start_watchdog
 
 SERIAL_BUDGET_CYCLES = 20_000_000
 CHECK_BUDGET_CYCLES = 200_000_000
-BOOT_MAP_BYTES = 1 << 32
 
 memory_map = static_var(zeroed(MemoryMap))
 
 
-@fn
-def boot_memory() -> PhysicalMemory:
-    """Return what entry's page tables map."""
-    # SAFETY: they map the first 4 GiB; only what firmware left there is read.
-    with unsafe:
-        mapped = slice_at(u8, u64(PAGE_BYTES), BOOT_MAP_BYTES - PAGE_BYTES)
-    return PhysicalMemory(bytes=mapped, start=u64(PAGE_BYTES))
-
-
-@fn
-def root_pointer(start_info: u64) -> u64:
-    """Return the address of ACPI's root pointer; 0 when the loader gave none."""
-    # SAFETY: PVH passes the address of a start_info.
-    with unsafe:
-        return struct_at(StartInfo, start_info).rsdp_address
-
-
 @fn(phase="init")
-def find_configuration_space(start_info: u64) -> u64:
+def find_configuration_space(rsdp_address: u64) -> u64:
     """Return the address of the PCI configuration space, by ACPI or else by the host bridge; 0 for none."""
     window = zeroed(EcamWindow)
-    if find_ecam(boot_memory(), root_pointer(start_info), window) == AcpiStatus.OK:
+    if find_ecam(boot_memory(), rsdp_address, window) == AcpiStatus.OK:
         return window.address
     return enable_q35_ecam()
 
@@ -106,9 +100,8 @@ def find_configuration_space(start_info: u64) -> u64:
 @fn(phase="init")
 def map_memory(ecam: u64) -> None:
     """Make the identity map with permissions and use it. ecam: 0 when no device is needed."""
-    tables = region(report.regions, RegionKind.PAGE_TABLES)
-    start_address_map(tables.address, tables.bytes)
-    map_regions(report.regions)
+    start_address_map(memory_of(RegionKind.PAGE_TABLES))
+    map_regions(regions)
     map_device(u64(LOCAL_APIC_ADDRESS), u64(PAGE_BYTES))
     map_device(u64(HPET_ADDRESS), u64(PAGE_BYTES))
     if ecam != 0:
@@ -152,11 +145,11 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     ecam_place = static_var(array(u64, 1))
 
     @fn(phase="init")
-    def carve_memory(start_info: u64) -> None:
-        if read_memory_map(start_info, memory_map) != FirmwareStatus.OK:
+    def carve_memory(info: StartInfo) -> None:
+        if read_memory_map(boot_memory(), info, memory_map) != FirmwareStatus.OK:
             refuse(BootFailure.NO_MEMORY_MAP, u32(0))
-        image_end = add_image_regions(report.regions)
-        model_start.find(command_line(start_info))
+        image_end = add_image_regions(regions)
+        model_start.find(command_line_bytes(boot_memory(), info))
         count = u64(0)
         for number in static(range(len(plan))):
             if plan[number].kind != RegionKind.WEIGHTS or not model_start.is_mapped():
@@ -164,7 +157,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
                 requests[count].align = u64(plan[number].align)
                 requests[count].bytes = u64(plan[number].bytes)
                 count += 1
-        carved = allocate_regions(memory_map, image_end, requests.all.part(0, count), report.regions)
+        carved = allocate_regions(memory_map, image_end, requests.all.part(0, count), regions)
         if carved != CarveStatus.OK:
             refuse(BootFailure.OUT_OF_MEMORY, u32(carved))
         if model_start.is_mapped():
@@ -172,17 +165,14 @@ def make_kernel(config: KernelConfig) -> list[Any]:
 
     @fn(phase="init")
     def seal_everything() -> None:
-        make_read_only(report.regions, RegionKind.WEIGHTS)
-        seal_address_map(report.regions)
+        make_read_only(regions, RegionKind.WEIGHTS)
+        seal_address_map(regions)
         seal()
         reached(BootStage.SEALED)
 
     @fn(export="axiom_main")
     def main(start_info: u64) -> None:
-        # SAFETY: the symbol is the word in which entry noted the cycle counter.
-        with unsafe:
-            entry = slice_at(u64, symbol_address("axiom_entry_cycles"), 1)
-        report.stage_cycles[u32(BootStage.ENTRY)] = entry[0]
+        report.stage_cycles[u32(BootStage.ENTRY)] = entry_cycles()
         reached(BootStage.RING3)
         uart_start(u16(COM1))
         if serial:
@@ -195,19 +185,19 @@ def make_kernel(config: KernelConfig) -> list[Any]:
         if not start_clock():
             refuse(BootFailure.CLOCK_UNKNOWN, u32(0))
         report.tsc_hz = clock.tsc_hz
-        carve_memory(start_info)
+        info = read_start_info(boot_memory(), start_info)
+        carve_memory(info)
         if not model_start.is_mapped():
-            ecam_place[0] = find_configuration_space(start_info)
+            ecam_place[0] = find_configuration_space(info.rsdp_address)
             if ecam_place[0] == 0:
                 refuse(BootFailure.NO_ECAM, u32(0))
-        lane_start.find(boot_memory(), root_pointer(start_info), memory_map)
+        lane_start.find(boot_memory(), info.rsdp_address, memory_map)
         map_memory(ecam_place[0])
         reached(BootStage.MEMORY_MAPPED)
-        stack = region(report.regions, RegionKind.STACK)
-        top = stack.address + stack.bytes
-        set_crash_place(region(report.regions, RegionKind.CRASH_RECORD).address, stack.address, top)
+        stack = memory_of(RegionKind.STACK)
+        set_crash_place(memory_of(RegionKind.CRASH_RECORD), stack)
         paint_run_stack()
-        switch_stack(top)
+        switch_stack(stack)
 
     @fn(export="axiom_run")
     def run() -> None:

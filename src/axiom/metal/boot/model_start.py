@@ -16,11 +16,11 @@ from axiom.abi.boot import (
     ExitCode,
     RegionKind,
 )
-from axiom.lang import Slice, fn, slice_at, static_var, u8, u32, u64, unsafe, zeroed
+from axiom.lang import Slice, fn, static_var, u8, u32, u64, zeroed
 from axiom.metal.arch.power import power_off
 from axiom.metal.arch.statistics import beat
 from axiom.metal.boot.config import KernelConfig
-from axiom.metal.boot.start_report import memory_of, reached, refuse, report
+from axiom.metal.boot.start_report import reached, refuse, report
 from axiom.metal.drivers.mapped_model import check_chunk, mapped, open_mapped
 from axiom.metal.drivers.model_loader import LoadStatus, load_model, load_report
 from axiom.metal.drivers.nvme import nvme, start_nvme
@@ -29,20 +29,19 @@ from axiom.metal.drivers.pci import (
     MEMORY_WINDOW_ADDRESS,
     MEMORY_WINDOW_BYTES,
     PciDevice,
+    configuration_space,
     find_class,
     start_pci,
 )
-from axiom.metal.drivers.pci_registers import BUS_BYTES, CLASS_NVME, PciStatus
+from axiom.metal.drivers.pci_registers import CLASS_NVME, PciStatus
 from axiom.metal.engine.sequence import EngineState, Phase
 from axiom.metal.kernel.address_map import map_device
 from axiom.metal.kernel.arena import allocate, start_arena
 from axiom.metal.kernel.boot_options import MappedModel, find_mapped_model
 from axiom.metal.kernel.clock import now_cycles
-from axiom.metal.kernel.frames import add_region, align_up
+from axiom.metal.kernel.frames import add_region, align_up, memory_of, regions
 from axiom.metal.kernel.refusal import write_refusal
 from axiom.metal.kernel.scheduler import TaskStatus
-
-CONFIGURATION_BYTES = 16 * BUS_BYTES
 
 drive = static_var(zeroed(PciDevice))
 place = static_var(zeroed(MappedModel))
@@ -77,11 +76,7 @@ def map_registers() -> None:
 @fn(phase="init")
 def start_drive(ecam: u64) -> None:
     """Find the NVMe drive and start it."""
-    # SAFETY: the configuration space is mapped, uncached.
-    with unsafe:
-        start_pci(
-            slice_at(u8, ecam, CONFIGURATION_BYTES), u64(MEMORY_WINDOW_ADDRESS), u64(MEMORY_WINDOW_BYTES)
-        )
+    start_pci(configuration_space(ecam), u64(MEMORY_WINDOW_ADDRESS), u64(MEMORY_WINDOW_BYTES))
     found = find_class(u32(CLASS_NVME), drive)
     if found != PciStatus.OK:
         refuse(BootFailure.NO_DRIVE, u32(found))
@@ -105,8 +100,8 @@ def refuse_drive(status: NvmeStatus) -> None:
 @fn(phase="init")
 def add_read_only(kind: RegionKind, address: u64, bytes: u64) -> None:
     """Add a region that nobody may ever write to."""
-    assert add_region(report.regions, kind, address, bytes), "there are too many regions"
-    report.regions.records[report.regions.count - 1].permissions = u32(PERMIT_READ)
+    assert add_region(regions, kind, address, bytes), "there are too many regions"
+    regions.records[regions.count - 1].permissions = u32(PERMIT_READ)
 
 
 @fn

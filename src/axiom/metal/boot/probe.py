@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from axiom.lang import Target, fn, i32, slice_at, static_var, struct, u8, u32, u64, unsafe, urange, zeroed
+from axiom.lang import Slice, Target, fn, i32, static_var, struct, u8, u32, u64, urange, zeroed
 from axiom.metal.kernel.lanes import Lanes, make_lanes
 from axiom.metal.ops.plain_read import plain_read, read_ahead
 
@@ -14,8 +14,7 @@ LINE_BYTES = 256
 class ProbeState:
     """Memory to read, whether to ask for it ahead, and what came of it; without memory lanes only meet."""
 
-    address: u64
-    bytes: u64
+    memory: Slice[u8]
     ahead: bool
     sum: i32
 
@@ -24,12 +23,12 @@ class ProbeState:
 class Probe:
     """What the lanes can be asked for.
 
-    read(address, bytes): every lane reads its part once. read_ahead: the same, and asks for memory ahead of
-    its walk, as `gemv` does. meet(count): they meet so often.
+    read(memory): every lane reads its part once. read_ahead: the same, and asks for memory ahead of its
+    walk, as `gemv` does. meet(count): they meet so often.
     """
 
-    read: Callable[[u64, u64], i32]
-    read_ahead: Callable[[u64, u64], i32]
+    read: Callable[[Slice[u8]], i32]
+    read_ahead: Callable[[Slice[u8]], i32]
     meet: Callable[[u64], None]
     lanes: Lanes
 
@@ -40,17 +39,15 @@ def make_probe(target: Target) -> Probe:
 
     @fn(target=target, inline="never")
     def read_part(lane: u32, n_lanes: u32) -> i32:
-        blocks = state.bytes // LINE_BYTES
+        blocks = state.memory.length // LINE_BYTES
         first = blocks * u64(lane) // u64(n_lanes)
         last = blocks * (u64(lane) + 1) // u64(n_lanes)
-        # SAFETY: the host maps this range and keeps it during the call.
-        with unsafe:
-            part = slice_at(u8, state.address + first * LINE_BYTES, (last - first) * LINE_BYTES)
+        part = state.memory.part(first * LINE_BYTES, (last - first) * LINE_BYTES)
         return read_ahead(part) if state.ahead else plain_read(part)
 
     @fn
     def share(lane: u32, n_lanes: u32) -> None:
-        if state.bytes > 0:
+        if state.memory.length > 0:
             found = read_part(lane, n_lanes)
             if lane == 0:
                 state.sum = found
@@ -58,24 +55,22 @@ def make_probe(target: Target) -> Probe:
     lanes = make_lanes(share, hosted=True)
 
     @fn
-    def read(address: u64, count: u64) -> i32:
-        state.address = address
-        state.bytes = count
+    def read(memory: Slice[u8]) -> i32:
+        state.memory = memory
         state.ahead = False
         lanes.run()
         return state.sum
 
     @fn
-    def read_with_ahead(address: u64, count: u64) -> i32:
-        state.address = address
-        state.bytes = count
+    def read_with_ahead(memory: Slice[u8]) -> i32:
+        state.memory = memory
         state.ahead = True
         lanes.run()
         return state.sum
 
     @fn
     def meet(count: u64) -> None:
-        state.bytes = u64(0)
+        state.memory = state.memory.part(0, 0)
         for _ in urange(count):
             lanes.run()
 

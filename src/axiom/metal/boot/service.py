@@ -15,6 +15,7 @@ from axiom.abi.link import (
     DoneMessage,
     ErrorCode,
     LogitsMessage,
+    MeasureMessage,
     MessageType,
     StartMessage,
     TokenMessage,
@@ -36,10 +37,11 @@ from axiom.lang import (
     u64,
     zeroed,
 )
+from axiom.metal.boot.measure import begin_measure, choose_part, end_measure, measure, read_share
 from axiom.metal.engine.engine import Engine
 from axiom.metal.engine.sequence import EngineState, Phase, StartStatus, StepEvent
 from axiom.metal.engine.trace import count_traced, oldest_traced, traced_bytes
-from axiom.metal.kernel.lanes import Lanes, make_lanes
+from axiom.metal.kernel.lanes import DEADLINE_CYCLES, HOSTED_DEADLINE_CYCLES, Lanes, make_lanes
 from axiom.metal.kernel.link import link, payload, poll_frame, send_error, send_frame
 from axiom.metal.kernel.scheduler import Task, TaskStatus, scheduler
 
@@ -56,6 +58,7 @@ class Waiting(IntEnum):
     DONE = 3
     PROMPT_LOGITS = 4
     TRACE = 5
+    MEASURE = 6
 
 
 @struct
@@ -127,11 +130,17 @@ def make_service(
 
     @fn(target=targets[0], inline="never")
     def share_narrow(lane: u32, lanes: u32) -> None:
-        engine.share(state, lane, lanes)
+        if measure.running:
+            read_share(lane, lanes)
+        else:
+            engine.share(state, lane, lanes)
 
     @fn(target=targets[-1], inline="never")
     def share_wide(lane: u32, lanes: u32) -> None:
-        engine.share(state, lane, lanes)
+        if measure.running:
+            read_share(lane, lanes)
+        else:
+            engine.share(state, lane, lanes)
 
     @fn
     def share(lane: u32, lanes: u32) -> None:
@@ -140,7 +149,7 @@ def make_service(
         else:
             share_narrow(lane, lanes)
 
-    lanes = make_lanes(share, hosted)
+    lanes = make_lanes(share, hosted, HOSTED_DEADLINE_CYCLES if hosted else DEADLINE_CYCLES)
 
     @fn
     def step() -> StepEvent:
@@ -189,6 +198,8 @@ def make_service(
             send_counters()
         elif link.kind == MessageType.TRACE.value:
             start_trace()
+        elif link.kind == MessageType.MEASURE.value:
+            start_measure()
         elif link.kind == MessageType.SHUTDOWN.value:
             return TaskStatus.STOP
         else:
@@ -235,14 +246,39 @@ def make_service(
         return send_frame(MessageType.TRACE_RECORDS, bytes_of(end), link.memory.part(0, 0))
 
     @fn
+    def is_busy() -> bool:
+        return service.waiting != Waiting.NOTHING or state.phase != Phase.IDLE
+
+    @fn
     def start_trace() -> None:
         """Begin to send the trace; only when no sequence runs."""
-        if service.waiting != Waiting.NOTHING or state.phase != Phase.IDLE:
+        if is_busy():
             send_error(ErrorCode.BUSY, service.sequence_id, u64(0))
             return
         service.trace_lane = u32(0)
         service.next_traced = u64(0)
         service.waiting = Waiting.TRACE
+
+    @fn
+    def start_measure() -> None:
+        """Take a request to measure; only when no sequence runs."""
+        data = payload()
+        if data.length != size_of(MeasureMessage):
+            send_error(ErrorCode.BAD_LENGTH, u32(0), data.length)
+        elif is_busy():
+            send_error(ErrorCode.BUSY, service.sequence_id, u64(0))
+        else:
+            code = choose_part(state, struct_in(MeasureMessage, data, 0))
+            if code == ErrorCode.NONE:
+                service.waiting = Waiting.MEASURE
+            else:
+                send_error(code, u32(0), u64(0))
+
+    @fn
+    def do_measure() -> bool:
+        start = begin_measure()
+        lanes.run()
+        return end_measure(start)
 
     @fn
     def send_token() -> bool:
@@ -281,6 +317,8 @@ def make_service(
         ):
             return False
         if service.waiting == Waiting.TRACE and not send_trace():
+            return False
+        if service.waiting == Waiting.MEASURE and not do_measure():
             return False
         if service.waiting == Waiting.TOKEN and not send_token():
             return False

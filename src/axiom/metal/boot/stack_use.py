@@ -4,7 +4,8 @@ from axiom.abi.boot import LANE_STACK_BYTES, LANE_STACK_STRIDE, PAGE_BYTES, Coun
 from axiom.lang import Slice, fn, maximum, reinterpret, u32, u64, urange
 from axiom.metal.arch.gates import ring0_stack_used
 from axiom.metal.arch.stacks import boot_stack, paint, used_bytes
-from axiom.metal.boot.start_report import memory_of, report
+from axiom.metal.boot.start_report import report
+from axiom.metal.kernel.frames import memory_of
 
 
 @fn

@@ -2,10 +2,10 @@
 
 from axiom.abi.boot import BootFailure, BootReport, BootStage, ExitCode, RegionKind
 from axiom.abi.link import LINK_BYTES, MessageType
-from axiom.lang import Slice, bytes_of, fn, slice_at, static_var, u8, u32, unsafe, zeroed
+from axiom.lang import bytes_of, fn, static_var, u32, zeroed
 from axiom.metal.arch.power import power_off
 from axiom.metal.kernel.clock import now_cycles
-from axiom.metal.kernel.frames import region
+from axiom.metal.kernel.frames import memory_of, regions
 from axiom.metal.kernel.link import link, send_frame, start_link
 from axiom.metal.kernel.refusal import write_refusal
 
@@ -24,11 +24,9 @@ def refuse(failure: BootFailure, detail: u32) -> None:
     report.failure = failure
     report.failure_detail = detail
     write_refusal(failure, detail)
-    rings = region(report.regions, RegionKind.LINK)
-    if rings.bytes >= LINK_BYTES:
-        # SAFETY: the region was carved for the link.
-        with unsafe:
-            start_link(slice_at(u8, rings.address, LINK_BYTES))
+    rings = memory_of(RegionKind.LINK)
+    if rings.length >= LINK_BYTES:
+        start_link(rings)
         send_report()
     power_off(ExitCode.REFUSED)
 
@@ -36,13 +34,5 @@ def refuse(failure: BootFailure, detail: u32) -> None:
 @fn
 def send_report() -> None:
     """Send the report over the link, which has been started."""
+    report.regions = regions
     send_frame(MessageType.BOOT, bytes_of(report), link.memory.part(0, 0))
-
-
-@fn
-def memory_of(kind: RegionKind) -> Slice[u8]:
-    """Return a region's memory."""
-    record = region(report.regions, kind)
-    # SAFETY: the region was carved for this, is mapped, and is handed out once by kind.
-    with unsafe:
-        return slice_at(u8, record.address, record.bytes)

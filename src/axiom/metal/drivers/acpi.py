@@ -8,6 +8,7 @@ given memory is read. Sources: ACPI Specification 6.5, sections 5.2.5.3 (RSDP), 
 from enum import IntEnum
 
 from axiom.lang import Slice, fn, load_bytes, struct, u8, u16, u32, u64, urange
+from axiom.metal.arch.physical_memory import PhysicalMemory
 
 RSDP_SIGNATURE = int.from_bytes(b"RSD PTR ", "little")
 MCFG_SIGNATURE = int.from_bytes(b"MCFG", "little")
@@ -42,29 +43,6 @@ class EcamWindow:
     address: u64
     first_bus: u32
     last_bus: u32
-
-
-@struct
-class PhysicalMemory:
-    """Memory that may be read: `bytes[0]` has the physical address `start`."""
-
-    bytes: Slice[u8]
-    start: u64
-
-    @fn
-    def holds(self, address: u64, count: u64) -> bool:
-        """Tell whether a range is inside."""
-        length = self.bytes.length
-        return (
-            address >= self.start
-            and address - self.start <= length
-            and (count <= length - (address - self.start))
-        )
-
-    @fn
-    def range(self, address: u64, count: u64) -> Slice[u8]:
-        """Return a range that is inside."""
-        return self.bytes.part(address - self.start, count)
 
 
 @fn(phase="init")

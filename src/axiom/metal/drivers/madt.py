@@ -5,7 +5,8 @@ Source: ACPI Specification 6.5, section 5.2.12. Read first: `acpi`, which finds 
 
 from axiom.abi.boot import MAX_LANES
 from axiom.lang import Array, Slice, array, fn, load_bytes, struct, u32, u64, urange
-from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory, TablePlace, find_table, whole_table
+from axiom.metal.arch.physical_memory import PhysicalMemory
+from axiom.metal.drivers.acpi import AcpiStatus, TablePlace, find_table, whole_table
 
 MADT_SIGNATURE = int.from_bytes(b"APIC", "little")
 MADT_ENTRIES_OFFSET = 44

@@ -10,6 +10,7 @@ from axiom.lang import (
     Slice,
     array,
     fn,
+    slice_at,
     static_var,
     struct,
     struct_in,
@@ -17,6 +18,7 @@ from axiom.lang import (
     u16,
     u32,
     u64,
+    unsafe,
     urange,
     zeroed,
 )
@@ -50,6 +52,7 @@ from axiom.metal.drivers.pci_registers import (
     PciStatus,
 )
 
+CONFIGURATION_BYTES = 16 * BUS_BYTES
 MEMORY_WINDOW_ADDRESS = 0xFE800000
 MEMORY_WINDOW_BYTES = 4 << 20
 
@@ -102,6 +105,17 @@ def enable_q35_ecam() -> u64:
     _write_bridge(u32(HOST_BRIDGE_PCIEXBAR + 4), u32(0))
     _write_bridge(u32(HOST_BRIDGE_PCIEXBAR), u32(Q35_ECAM_ADDRESS | 1))
     return u64(Q35_ECAM_ADDRESS)
+
+
+@fn(phase="init")
+def configuration_space(address: u64) -> Slice[u8]:
+    """Return the configuration space of the first 16 buses, which the caller has mapped, uncached.
+
+    address: what `acpi.find_ecam` or `enable_q35_ecam` found.
+    """
+    # SAFETY: firmware or the host bridge says that the configuration space is there, and no memory.
+    with unsafe:
+        return slice_at(u8, address, CONFIGURATION_BYTES)
 
 
 @fn(phase="init")

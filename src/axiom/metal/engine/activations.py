@@ -6,11 +6,13 @@ each padded with zeros to a multiple of 16 numbers; the rows follow one another.
 
 from dataclasses import dataclass, fields
 
+from axiom.lang import u64
 from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.engine.trace import TRACE_BYTES
 from axiom.metal.ops.attention import score_count, sum_count
+from axiom.metal.ops.gemm import padded_tokens
 from axiom.metal.ops.matrix import round_up
-from axiom.metal.ops.quantise import quantised_bytes
+from axiom.metal.ops.quantise import quantised_stride
 
 CACHE_LINE_BYTES = 64
 PAGE_BYTES = 4096
@@ -94,7 +96,9 @@ def plan_activations(spec: EngineSpec) -> Activations:
         residual=batch(shape.d_model),
         normed=batch(shape.d_model),
         projected=batch(shape.d_model),
-        quantised=place(quantised_bytes(round_up(widest, 32)) * spec.n_batch),
+        quantised=place(
+            int(quantised_stride(u64(round_up(widest, 32))) * padded_tokens(u64(spec.n_batch)))
+        ),
         query=batch(shape.q_dim),
         key=batch(shape.kv_dim),
         value=batch(shape.kv_dim, more=16),

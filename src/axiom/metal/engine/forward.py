@@ -16,11 +16,11 @@ from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.ops.attention import attend, block_tokens
 from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
-from axiom.metal.ops.gemm import activation_row_bytes, gemm
+from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import store_key, store_value
 from axiom.metal.ops.matrix import Matrix, round_up
-from axiom.metal.ops.quantise import quantise, quantised_bytes
+from axiom.metal.ops.quantise import quantise, quantised_stride
 from axiom.metal.ops.rmsnorm import rmsnorm
 from axiom.metal.ops.rope import rope, rope_tables
 
@@ -92,7 +92,8 @@ def matmul(matrix: Matrix, state: EngineState, record: OperationRecord, share: S
     n_tokens = u64(state.n_tokens)
     row_bytes = activation_row_bytes(matrix)
     weights = state.weights.part(record.weights, matrix.bytes)
-    source = bytes_at(state, record.source, n_tokens * row_bytes)
+    rows = padded_tokens(n_tokens) if matrix.quantised else n_tokens
+    source = bytes_at(state, record.source, rows * row_bytes)
     target = floats_at(state, record.target, n_tokens * n_rows)
     first = first_row(share, u64(matrix.n_groups))
     last = end_row(share, u64(matrix.n_groups))
@@ -147,7 +148,7 @@ def make_execute(
     def quantise_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
         columns = u64(record.count)
         padded = (columns + 15) // 16 * 16
-        n_bytes = columns // 32 * quantised_bytes(32)
+        n_bytes = quantised_stride(columns)
         n_tokens = u64(state.n_tokens)
         for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
             source = floats_at(state, record.source + token * padded * 4, columns)
@@ -156,7 +157,7 @@ def make_execute(
     @fn
     def quantise_normed(state: EngineState, record: OperationRecord, share: Share) -> None:
         columns = u64(record.count)
-        n_bytes = columns // 32 * quantised_bytes(32)
+        n_bytes = quantised_stride(columns)
         n_tokens = u64(state.n_tokens)
         for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
             source = row_of(state, at.normed, token).part(0, columns)

@@ -25,19 +25,21 @@ from axiom.abi.boot import (
 )
 from axiom.lang import (
     Slice,
+    address_of,
     fill_zero,
     fn,
     panic,
-    slice_at,
+    reinterpret,
     static_var,
     struct,
     symbol_address,
+    u8,
     u32,
     u64,
-    unsafe,
     urange,
     zeroed,
 )
+from axiom.metal.arch.entry import boot_pointers
 from axiom.metal.arch.gates import load_page_tables, processor_leaf
 from axiom.metal.arch.processor import probe_read
 
@@ -89,15 +91,12 @@ def page_table_bytes(
 
 
 @fn(phase="init")
-def start_address_map(address: u64, bytes: u64) -> None:
+def start_address_map(memory: Slice[u8]) -> None:
     """Build in these whole pages of memory from now on, and find out about 1 GiB pages.
 
     Entry's own tables must still be loaded.
     """
-    # SAFETY: the plan gave this region to page tables.
-    with unsafe:
-        tables = slice_at(u64, address, bytes // 8)
-    begin_tables(tables, address)
+    begin_tables(reinterpret(u64, memory), address_of(memory))
     address_map.giant_pages = giant_pages_work()
 
 
@@ -117,10 +116,8 @@ def giant_pages_work() -> bool:
     leaf = processor_leaf(u32(0x80000001), u32(0))
     if leaf.edx >> 26 & 1 == 0:
         return False
-    # SAFETY: entry's tables are in use and writable; the entry is empty before and after.
-    with unsafe:
-        pointers = slice_at(u64, symbol_address("axiom_boot_pdpt"), ENTRIES)
-        root = symbol_address("axiom_boot_pml4")
+    pointers = boot_pointers()
+    root = symbol_address("axiom_boot_pml4")
     pointers[ENTRIES - 1] = u64(PRESENT | USER | LARGE | NO_EXECUTE)
     load_page_tables(root)
     works = probe_read(u64(PROBE_ADDRESS + IMAGE_ADDRESS))

@@ -1,15 +1,14 @@
 """Time: the time-stamp counter, its frequency, and deadlines.
 
 The frequency comes from the hypervisor (CPUID leaf 0x40000010, kHz in EAX) when it tells, else from
-the processor (leaf 0x15), else it is measured against the HPET (IA-PC HPET specification 1.0a,
-section 2.3): its period in femtoseconds stands in the upper half of the first register.
+the processor (leaf 0x15), else it is measured against the HPET.
 """
 
-from axiom.lang import at, fn, mmio, static_var, struct, struct_at, u32, u64, unsafe, urange, zeroed
+from axiom.lang import fn, static_var, struct, struct_in, u32, u64, urange, zeroed
 from axiom.metal.arch.gates import processor_leaf
+from axiom.metal.arch.hpet import HpetRegisters, hpet
 from axiom.metal.arch.processor import pause, read_cycles
 
-HPET_ADDRESS = 0xFED00000
 MEASURE_FEMTOSECONDS = 10_000_000_000_000
 LONGEST_PERIOD_FEMTOSECONDS = 100_000_000
 SAMPLE_TRIES = 8
@@ -33,15 +32,6 @@ class ClockSample:
     count: u64
     cycles: u64
     width: u64
-
-
-@mmio
-class HpetRegisters:
-    """The registers that measuring needs."""
-
-    CAPABILITIES: u64 = at(0x00)
-    CONFIGURATION: u64 = at(0x10)
-    MAIN_COUNTER: u64 = at(0xF0)
 
 
 @fn
@@ -81,12 +71,12 @@ def start_clock() -> bool:
 
 
 @fn(phase="init")
-def _sample(hpet: HpetRegisters) -> ClockSample:
+def _sample(registers: HpetRegisters) -> ClockSample:
     """Read both counters at the same time: the tightest of a few tries around a slow register read."""
     best = ClockSample(count=u64(0), cycles=u64(0), width=~u64(0))
     for _ in urange(SAMPLE_TRIES):
         before = read_cycles()
-        count = hpet.MAIN_COUNTER
+        count = registers.MAIN_COUNTER
         width = read_cycles() - before
         if width < best.width:
             best.count = count
@@ -98,22 +88,20 @@ def _sample(hpet: HpetRegisters) -> ClockSample:
 @fn(phase="init")
 def measure_clock() -> bool:
     """Measure against the HPET; False when there is none, or it does not count."""
-    # SAFETY: the HPET's page is mapped uncached, or reads as ones where there is none.
-    with unsafe:
-        hpet = struct_at(HpetRegisters, u64(HPET_ADDRESS))
-    period = hpet.CAPABILITIES >> 32
+    registers = struct_in(HpetRegisters, hpet(), 0)
+    period = registers.CAPABILITIES >> 32
     if period == 0 or period > LONGEST_PERIOD_FEMTOSECONDS:
         return False
-    hpet.CONFIGURATION = hpet.CONFIGURATION | 1
-    first = _sample(hpet)
+    registers.CONFIGURATION = registers.CONFIGURATION | 1
+    first = _sample(registers)
     wanted = u64(MEASURE_FEMTOSECONDS) // period
     count = first.count
     while count - first.count < wanted:
         pause()
-        count = hpet.MAIN_COUNTER
+        count = registers.MAIN_COUNTER
         if count < first.count or read_cycles() - first.cycles > GIVE_UP_CYCLES:
             return False
-    last = _sample(hpet)
+    last = _sample(registers)
     nanoseconds = (last.count - first.count) * period // 1_000_000
     clock.tsc_hz = (last.cycles - first.cycles) * 1_000_000 // nanoseconds * 1000
     return True

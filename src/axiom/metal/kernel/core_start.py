@@ -10,31 +10,36 @@ the order of stores and loads see `lanes`). Sources: Intel SDM volume 3, section
 sequence).
 """
 
-from axiom.abi.boot import LANE_STACK_STRIDE, MAX_LANES, PAGE_BYTES, RegionRecord
+from axiom.abi.boot import LANE_STACK_STRIDE, MAX_LANES, PAGE_BYTES
 from axiom.lang import (
     Slice,
     acquire_fence,
+    address_of,
     array,
     copy,
     fn,
     release_fence,
-    slice_at,
     static_var,
     struct,
     symbol_address,
     truncate,
     u8,
-    u16,
     u32,
     u64,
-    unsafe,
     urange,
     volatile_load,
     volatile_store,
     zeroed,
 )
-from axiom.metal.arch.cores import FIRST_TSS_SELECTOR, TSS_STRIDE
+from axiom.metal.arch.cores import (
+    complete_descriptors,
+    core_of_apic,
+    core_stack_tops,
+    core_trampoline,
+    set_core_start,
+)
 from axiom.metal.arch.gates import halt
+from axiom.metal.arch.physical_memory import PhysicalMemory
 from axiom.metal.arch.processor import pause
 from axiom.metal.kernel.address_map import address_map
 from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
@@ -87,27 +92,18 @@ def find_trampoline(memory: MemoryMap) -> u64:
 
 
 @fn(phase="init")
-def prepare_cores(memory: MemoryMap) -> None:
-    """Complete the descriptors and place the trampoline. Entry's page tables must be loaded."""
+def prepare_cores(memory: MemoryMap, mapped: PhysicalMemory) -> None:
+    """Complete the descriptors and place the trampoline in what entry's page tables map.
+
+    What firmware has left there is lost.
+    """
     page = find_trampoline(memory)
     core_start.trampoline = page
     if page == 0:
         return
-    # SAFETY: the symbols name the tables that `arch.cores` describes, writable under entry's page tables;
-    # the page is free for use, and firmware's own data were read before.
-    with unsafe:
-        descriptors = slice_at(u16, symbol_address("axiom_gdt"), FIRST_TSS_SELECTOR // 2 + 8 * MAX_LANES)
-        segments = symbol_address("axiom_tss")
-        code = symbol_address("axiom_core_trampoline")
-        trampoline = slice_at(u8, code, symbol_address("axiom_core_trampoline_end") - code)
-        place = slice_at(u8, page, trampoline.length)
-    for core in urange(u64(1), u64(MAX_LANES)):
-        segment = segments + core * TSS_STRIDE
-        words = descriptors.part(FIRST_TSS_SELECTOR // 2 + 8 * core, 8)
-        words[1] = truncate(u16, segment)
-        words[2] = words[2] & 0xFF00 | truncate(u16, segment >> 16) & 0xFF
-        words[3] = words[3] & 0x00FF | truncate(u16, segment >> 16) & 0xFF00
-    copy(place, trampoline)
+    complete_descriptors()
+    code = core_trampoline()
+    copy(mapped.range(page, code.length), code)
 
 
 @fn
@@ -125,32 +121,24 @@ def _wait_for_all(limit_cycles: u64) -> None:
 
 
 @fn(phase="init")
-def _note_wanted(apic_ids: Slice[u32], wanted: u32, stacks: RegionRecord) -> None:
+def _note_wanted(apic_ids: Slice[u32], wanted: u32, stacks: Slice[u8]) -> None:
     """Number the processors to be woken and give each a stack, in the tables that they read."""
-    # SAFETY: the symbols name the tables that `arch.cores` describes.
-    with unsafe:
-        numbers = slice_at(u8, symbol_address("axiom_core_of_apic"), 256)
-        tops = slice_at(u64, symbol_address("axiom_core_stacks"), MAX_LANES)
-        tables = slice_at(u64, symbol_address("axiom_core_page_tables"), 1)
-        function = slice_at(u64, symbol_address("axiom_core_function"), 1)
-        function[0] = symbol_address("axiom_lane")
-    assert address_map.base < 1 << 32, "the page tables are not where 32-bit code can load them"
+    numbers = core_of_apic()
+    tops = core_stack_tops()
+    set_core_start(address_map.base, symbol_address("axiom_lane"))
     own = own_apic_id()
-    tables[0] = address_map.base
     core_start.n_woken = u32(0)
     for i in urange(apic_ids.length):
         if core_start.n_woken + 1 < wanted and apic_ids[i] != own and apic_ids[i] <= LARGEST_APIC_ID:
             core_start.n_woken += 1
             numbers[apic_ids[i]] = u8(core_start.n_woken)
-            tops[core_start.n_woken] = stacks.address + u64(core_start.n_woken) * LANE_STACK_STRIDE
-    set_lane_stacks(stacks.address, stacks.address + stacks.bytes)
+            tops[core_start.n_woken] = address_of(stacks) + u64(core_start.n_woken) * LANE_STACK_STRIDE
+    set_lane_stacks(stacks)
 
 
 @fn(phase="init")
 def _wake(apic_ids: Slice[u32]) -> None:
-    # SAFETY: as above.
-    with unsafe:
-        numbers = slice_at(u8, symbol_address("axiom_core_of_apic"), 256)
+    numbers = core_of_apic()
     start_up = truncate(u32, core_start.trampoline >> 12) | START_UP
     for i in urange(apic_ids.length):
         if apic_ids[i] <= LARGEST_APIC_ID and numbers[apic_ids[i]] != 0:
@@ -167,7 +155,7 @@ def _wake(apic_ids: Slice[u32]) -> None:
 
 
 @fn(phase="init")
-def start_cores(apic_ids: Slice[u32], wanted: u32, stacks: RegionRecord) -> u32:
+def start_cores(apic_ids: Slice[u32], wanted: u32, stacks: Slice[u8]) -> u32:
     """Start as many of these processors as are wanted; return the number of lanes there are, own included.
 
     stacks: the region LANE_STACKS, with room for `wanted`. After `prepare_cores`, with the map active.
@@ -175,7 +163,7 @@ def start_cores(apic_ids: Slice[u32], wanted: u32, stacks: RegionRecord) -> u32:
     if wanted <= 1 or core_start.trampoline == 0:
         return u32(1)
     assert wanted <= MAX_LANES, "there are more processors wanted than there can be lanes"
-    assert stacks.bytes >= u64(wanted - 1) * LANE_STACK_STRIDE, "there are not enough stacks for the lanes"
+    assert stacks.length >= u64(wanted - 1) * LANE_STACK_STRIDE, "there are not enough stacks for the lanes"
     _note_wanted(apic_ids, wanted, stacks)
     release_fence()
     _wake(apic_ids)

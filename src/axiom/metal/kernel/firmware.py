@@ -1,4 +1,4 @@
-"""What firmware tells: the memory map and the command line, copied before anything can overwrite them.
+"""The memory map that firmware tells, copied before anything can overwrite it.
 
 Ranges that make no sense (empty, or past the end of the address space) are left out; the others are put in
 order of address, so that `frames.carve` gives the same answer whatever order firmware chose.
@@ -6,12 +6,18 @@ order of address, so that `frames.carve` gives the same answer whatever order fi
 
 from enum import IntEnum
 
-from axiom.lang import Slice, fn, slice_at, struct_at, u8, u64, unsafe, urange
-from axiom.metal.arch.pvh import FIRST_VERSION_WITH_MAP, START_INFO_MAGIC, StartInfo
+from axiom.lang import fn, size_of, urange
+from axiom.metal.arch.physical_memory import PhysicalMemory
+from axiom.metal.arch.pvh import (
+    START_INFO_MAGIC,
+    MemoryMapEntry,
+    StartInfo,
+    memory_map_bytes,
+    memory_map_entry,
+)
 from axiom.metal.kernel.frames import MAX_MEMORY_RANGES, MemoryMap, MemoryRange
 
 HIGHEST_ADDRESS = 1 << 52
-MAX_COMMAND_LINE_BYTES = 4096
 
 
 class FirmwareStatus(IntEnum):
@@ -44,34 +50,18 @@ def add_range(memory: MemoryMap, found: MemoryRange) -> bool:
 
 
 @fn(phase="init")
-def read_memory_map(start_info: u64, memory: MemoryMap) -> FirmwareStatus:
-    """Copy firmware's map into `memory`, which is empty."""
-    # SAFETY: PVH passes the address of a start_info, in memory that nothing has touched yet.
-    with unsafe:
-        info = struct_at(StartInfo, start_info)
-    if start_info == 0 or info.magic != START_INFO_MAGIC:
+def read_memory_map(mapped: PhysicalMemory, info: StartInfo, memory: MemoryMap) -> FirmwareStatus:
+    """Copy firmware's map into `memory`, which is empty. mapped: where the loader's data lie."""
+    if info.magic != START_INFO_MAGIC:
         return FirmwareStatus.NOT_PVH
-    if info.version < FIRST_VERSION_WITH_MAP or info.n_memory_ranges == 0:
+    entries = memory_map_bytes(mapped, info)
+    if entries.length == 0:
         return FirmwareStatus.NO_MEMORY_MAP
-    # SAFETY: the start_info says how many ranges there are, and where.
-    with unsafe:
-        ranges = slice_at(MemoryRange, info.memory_map_address, info.n_memory_ranges)
-    for i in urange(ranges.length):
-        if not add_range(memory, ranges[i]):
+    for i in urange(entries.length // size_of(MemoryMapEntry)):
+        entry = memory_map_entry(entries, i)
+        found = MemoryRange(
+            address=entry.address, bytes=entry.bytes, kind=entry.kind, reserved=entry.reserved
+        )
+        if not add_range(memory, found):
             return FirmwareStatus.TOO_MANY_RANGES
     return FirmwareStatus.OK
-
-
-@fn(phase="init")
-def command_line(start_info: u64) -> Slice[u8]:
-    """Return the bytes of the command line, where the loader put them, without the final zero."""
-    # SAFETY: as above; the text ends with a zero byte, and is cut off where it does not.
-    with unsafe:
-        info = struct_at(StartInfo, start_info)
-        text = slice_at(u8, info.command_line_address, MAX_COMMAND_LINE_BYTES)
-    if start_info == 0 or info.command_line_address == 0:
-        return text.part(0, 0)
-    count = u64(0)
-    while count < MAX_COMMAND_LINE_BYTES and text[count] != 0:
-        count += 1
-    return text.part(0, count)

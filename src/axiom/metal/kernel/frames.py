@@ -2,12 +2,28 @@
 
 `carve` is a pure function of the map and the requests, so that the host computes the same table
 before anything boots. After `seal` nothing can be allocated; an attempt is counted and panics.
+`memory_of` is the one place where a region becomes memory.
 """
 
 from enum import IntEnum
 
 from axiom.abi.boot import MAX_REGIONS, PAGE_BYTES, RegionKind, RegionRecord, RegionRequest, RegionTable
-from axiom.lang import Array, Slice, array, fn, panic, static_var, struct, u32, u64, urange, zeroed
+from axiom.lang import (
+    Array,
+    Slice,
+    array,
+    fn,
+    panic,
+    slice_at,
+    static_var,
+    struct,
+    u8,
+    u32,
+    u64,
+    unsafe,
+    urange,
+    zeroed,
+)
 from axiom.metal.arch.processor import read_cycles
 
 MAX_MEMORY_RANGES = 32
@@ -50,6 +66,8 @@ class AllocatorState:
 
 
 allocator = static_var(zeroed(AllocatorState))
+# Every region of the kernel that runs. No two overlap.
+regions = static_var(zeroed(RegionTable))
 
 
 @fn
@@ -135,3 +153,13 @@ def region(table: RegionTable, kind: RegionKind) -> RegionRecord:
         if table.records[i].kind == kind:
             return table.records[i]
     return zeroed(RegionRecord)
+
+
+@fn
+def memory_of(kind: RegionKind) -> Slice[u8]:
+    """Return the memory of the region of a kind, which is mapped; no bytes when there is none."""
+    record = region(regions, kind)
+    # SAFETY: a region is pages of usable memory that were given to this kind and to nothing else, a part of
+    # the image, or the model that the machine's maker has put into memory; there are no others.
+    with unsafe:
+        return slice_at(u8, record.address, record.bytes)

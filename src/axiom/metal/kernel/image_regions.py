@@ -1,7 +1,7 @@
 """The parts of the image as regions; the linker script gives each a pair of symbols and whole pages."""
 
 from axiom.abi.boot import RegionKind, RegionTable
-from axiom.lang import fn, static, symbol_address, u64, unsafe
+from axiom.lang import fn, static, symbol_address, u64
 from axiom.metal.kernel.frames import add_region
 
 IMAGE_PARTS: tuple[tuple[RegionKind, str, str], ...] = (
@@ -17,10 +17,7 @@ IMAGE_PARTS: tuple[tuple[RegionKind, str, str], ...] = (
 def add_image_regions(table: RegionTable) -> u64:
     """Add the parts of the image that runs to an empty table; return the address behind the last."""
     for kind, first, last in static(IMAGE_PARTS):
-        # SAFETY: only the addresses are used.
-        with unsafe:
-            start = symbol_address(first)
-            end = symbol_address(last)
-        add_region(table, kind, start, end - start)
+        start = symbol_address(first)
+        add_region(table, kind, start, symbol_address(last) - start)
     record = table.records[table.count - 1]
     return record.address + record.bytes

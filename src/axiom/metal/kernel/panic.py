@@ -26,76 +26,65 @@ from axiom.lang import (
     bytes_of,
     fill_zero,
     fn,
-    slice_at,
+    reinterpret,
     static,
     static_var,
     struct,
-    struct_at,
+    struct_in,
     u8,
     u16,
     u32,
     u64,
-    unsafe,
     urange,
     utf8,
     wrapping_add,
     write_to,
     zeroed,
 )
-from axiom.metal.arch.exception_frame import RBP, ExceptionFrame
+from axiom.metal.arch.exception_frame import RBP, ExceptionFrame, exception_frame
 from axiom.metal.arch.gates import halt
 from axiom.metal.arch.power import power_off
-from axiom.metal.arch.processor import claim, frame_pointer
-from axiom.metal.arch.stacks import exception_stack, used_bytes
+from axiom.metal.arch.processor import caller_frame_pointer, claim, frame_pointer, return_address
+from axiom.metal.arch.stacks import WORD_BYTES, boot_stack, exception_stack, saved_frame, used_bytes
 from axiom.metal.arch.statistics import beat
 from axiom.metal.arch.uart import COM1, uart_write
 from axiom.metal.arch.vectors import WATCHDOG_VECTOR
 from axiom.metal.kernel.log import log
 
+LANE_STACK_WORDS = LANE_STACK_BYTES // WORD_BYTES
+
 
 @struct
 class CrashState:
-    """Where the record goes (0: the static one), and which addresses a stack frame may have.
+    """Where the record goes, and which memory is stacks; all empty until `set_crash_place`.
 
-    stack_low, stack_high: of lane 0's stack. lanes_low, lanes_high: of the region of the other lanes'.
+    record: the page for it. stack: lane 0's. lane_stacks: the region of the other lanes', guards included.
     lanes: by processor, the number of its lane; 0 while it has none.
     """
 
-    record_address: u64
-    stack_low: u64
-    stack_high: u64
-    lanes_low: u64
-    lanes_high: u64
+    record: Slice[u8]
+    stack: Slice[u64]
+    lane_stacks: Slice[u64]
     lanes: Array[u32] = array(u32, MAX_LANES)
 
 
-crash_state = static_var(
-    CrashState(
-        record_address=u64(0),
-        stack_low=u64(0x1000),
-        stack_high=u64(0x1_0000_0000),
-        lanes_low=u64(0),
-        lanes_high=u64(0),
-    )
-)
+crash_state = static_var(zeroed(CrashState))
 # The number of the processor that reports, plus one; 0: nobody yet.
 _reporter = static_var(array(u64, 1))
 _early_record = static_var(zeroed(CrashRecord))
 
 
 @fn
-def set_crash_place(record_address: u64, stack_low: u64, stack_high: u64) -> None:
-    """Say where the record lies and which stack the kernel runs on from now."""
-    crash_state.record_address = record_address
-    crash_state.stack_low = stack_low
-    crash_state.stack_high = stack_high
+def set_crash_place(record: Slice[u8], stack: Slice[u8]) -> None:
+    """Say which page is for the record, and which stack the kernel runs on from now."""
+    crash_state.record = record
+    crash_state.stack = reinterpret(u64, stack)
 
 
 @fn
-def set_lane_stacks(low: u64, high: u64) -> None:
-    """Say where the region of the other lanes' stacks is."""
-    crash_state.lanes_low = low
-    crash_state.lanes_high = high
+def set_lane_stacks(stacks: Slice[u8]) -> None:
+    """Say which region is for the other lanes' stacks."""
+    crash_state.lane_stacks = reinterpret(u64, stacks)
 
 
 @fn
@@ -113,30 +102,37 @@ def _lane_of(core: u64) -> u64:
 @fn
 def core_of_stack(address: u64) -> u64:
     """Return the number of the processor on whose stack, or guard page, an address is."""
-    if address < crash_state.lanes_low or address >= crash_state.lanes_high:
+    start = address_of(crash_state.lane_stacks)
+    if address < start or address - start >= crash_state.lane_stacks.length * WORD_BYTES:
         return u64(0)
-    return (address - crash_state.lanes_low) // LANE_STACK_STRIDE + 1
+    return (address - start) // LANE_STACK_STRIDE + 1
 
 
 @fn
 def _take_report(core: u64) -> bool:
     """Become the one who reports; False when this processor is already. Stops when another is."""
-    # SAFETY: only the address is taken; nothing else writes the word.
-    with unsafe:
-        word = address_of(_reporter)
-    before = claim(word, core + 1)
+    before = claim(_reporter.all, core + 1)
     if before != 0 and before != core + 1:
         halt()
     return before == 0
 
 
 @fn
-def _record() -> u64:
-    if crash_state.record_address != 0:
-        return crash_state.record_address
-    # SAFETY: only the address is taken.
-    with unsafe:
-        return address_of(_early_record)
+def _record_place() -> Slice[u8]:
+    if crash_state.record.length != 0:
+        return crash_state.record
+    return bytes_of(_early_record)
+
+
+@fn
+def _stack_of(core: u64) -> Slice[u64]:
+    """Return the stack that a processor runs on, without guards."""
+    if core != 0:
+        end = core * (LANE_STACK_STRIDE // WORD_BYTES)
+        return crash_state.lane_stacks.part(end - LANE_STACK_WORDS, LANE_STACK_WORDS)
+    if crash_state.stack.length != 0:
+        return crash_state.stack
+    return boot_stack()
 
 
 @fn(inline="always")
@@ -145,19 +141,10 @@ def _walk(record: CrashRecord, base: u64, first: u64) -> None:
     record.frames[0] = first
     record.n_frames = u64(1)
     frame = base
-    low = crash_state.stack_low
-    high = crash_state.stack_high
-    core = core_of_stack(base)
-    if core != 0:
-        high = crash_state.lanes_low + core * LANE_STACK_STRIDE
-        low = high - LANE_STACK_BYTES
+    stack = _stack_of(core_of_stack(base))
     while record.n_frames < MAX_FRAMES:
-        if frame < low or frame >= high - 16 or frame % 8 != 0:
-            return
-        # SAFETY: the frame lies within the stack, which is mapped.
-        with unsafe:
-            words = slice_at(u64, frame, 2)
-        if words[1] == 0:
+        words = saved_frame(stack, frame)
+        if words.length == 0 or words[1] == 0:
             return
         record.frames[record.n_frames] = words[1]
         record.n_frames += 1
@@ -221,23 +208,18 @@ def _fill_panic(record: CrashRecord, reason: u32, first: u64, second: u64, messa
 
 
 @fn(export="axiom_panic", inline="never")
-def panic_handler(reason: u32, first: u64, second: u64, message_address: u64, message_bytes: u64) -> None:
+def panic_handler(reason: u32, first: u64, second: u64, message: Slice[u8]) -> None:
     """Report a panic and leave; called by every check that fails. Never returns."""
     core = core_of_stack(frame_pointer())
     if not _take_report(core):
         uart_write(u16(COM1), utf8("\r\naxiom: a panic while reporting a crash\r\n"))
         power_off(ExitCode.CRASH)
     beat()
-    # SAFETY: the message is a literal of the image; the frame is our own; the page was given to crash
-    # records by the plan, or is the static one.
-    with unsafe:
-        message = slice_at(u8, message_address, message_bytes)
-        own = slice_at(u64, frame_pointer(), 2)
-        record = struct_at(CrashRecord, _record())
+    record = struct_in(CrashRecord, _record_place(), 0)
     fill_zero(bytes_of(record))
     record.lane = _lane_of(core)
     _fill_panic(record, reason, first, second, message)
-    _walk(record, own[0], own[1])
+    _walk(record, caller_frame_pointer(), return_address())
     _leave(record)
 
 
@@ -254,13 +236,10 @@ def _fill_exception(record: CrashRecord, frame: ExceptionFrame) -> None:
 
 
 @fn(export="axiom_exception", inline="never")
-def exception_handler(frame_address: u64) -> None:
+def exception_handler() -> None:
     """Report an exception, or a stalled scheduler, and leave. Never returns."""
-    # SAFETY: the stubs filled the frame; the page was given to crash records by the plan, or is the
-    # static one.
-    with unsafe:
-        frame = struct_at(ExceptionFrame, frame_address)
-        record = struct_at(CrashRecord, _record())
+    frame = exception_frame()
+    record = struct_in(CrashRecord, _record_place(), 0)
     _take_report(frame.core)
     fill_zero(bytes_of(record))
     record.lane = _lane_of(frame.core)

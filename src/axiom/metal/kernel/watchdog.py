@@ -5,15 +5,15 @@ after `STALLED_TICKS` ticks without one, raises the exception path. Source: Inte
 11.5.4. The legacy PIC is masked; nothing else may interrupt.
 """
 
-from axiom.lang import at, fn, mmio, struct_at, u8, u16, u32, u64, unsafe
+from axiom.lang import fn, struct_in, u8, u16, u32, u64
 from axiom.metal.arch.gates import disable_interrupts, enable_interrupts
+from axiom.metal.arch.local_apic import LocalApic, local_apic
 from axiom.metal.arch.ports import out8
 from axiom.metal.arch.processor import pause
 from axiom.metal.arch.statistics import beat
 from axiom.metal.arch.vectors import SPURIOUS_VECTOR, WATCHDOG_VECTOR
 from axiom.metal.kernel.clock import has_passed, milliseconds, now_cycles
 
-LOCAL_APIC_ADDRESS = 0xFEE00000
 TICKS_PER_SECOND = 10
 PERIODIC = 1 << 17
 MASKED = 1 << 16
@@ -21,25 +21,12 @@ DIVIDE_BY_16 = 3
 CALIBRATION_MS = 5
 
 
-@mmio
-class LocalApic:
-    """The registers that the watchdog needs."""
-
-    SPURIOUS: u32 = at(0xF0)
-    TIMER: u32 = at(0x320)
-    INITIAL_COUNT: u32 = at(0x380)
-    CURRENT_COUNT: u32 = at(0x390)
-    DIVIDE: u32 = at(0x3E0)
-
-
 @fn(phase="init")
 def start_watchdog() -> None:
     """Mask the PIC, measure the timer, start it, and let it interrupt."""
     out8(u16(0x21), u8(0xFF))
     out8(u16(0xA1), u8(0xFF))
-    # SAFETY: the local APIC's page is mapped uncached.
-    with unsafe:
-        apic = struct_at(LocalApic, u64(LOCAL_APIC_ADDRESS))
+    apic = struct_in(LocalApic, local_apic(), 0)
     apic.SPURIOUS = u32(0x100 | SPURIOUS_VECTOR)
     apic.DIVIDE = u32(DIVIDE_BY_16)
     apic.TIMER = u32(MASKED | WATCHDOG_VECTOR)

@@ -24,13 +24,17 @@ from axiom.lang import (
     vload,
     vstore,
 )
+from axiom.metal.arch.tiles import TILE_TOKENS
 from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemm_blocks import tile_blocks
 from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
+from axiom.metal.ops.gemm_tiles import gemm_tiles
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, round_up
-from axiom.metal.ops.quantise import BLOCK_BYTES
+from axiom.metal.ops.quantise import BLOCK_BYTES, quantised_stride
 from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES, stretch_units, unpack_stretch
 
+# How many tokens a matrix tile has to have on average to be worth it: measured.
+LEAST_TILE_TOKENS = 11
 # Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token takes two per row group of
 # quantised weights and four of floats; of 16 with 8 lanes they take twice as many. With two row groups at
 # once there are half as many loads of activations, which else are as many as the multiplications.
@@ -49,8 +53,20 @@ def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:
 def activation_row_bytes(matrix: Matrix) -> int:
     """Return the bytes from one token's activations to the next."""
     if matrix.quantised:
-        return matrix.n_blocks * BLOCK_BYTES
+        return int(quantised_stride(u64(matrix.columns)))
     return round_up(matrix.columns, 16) * 4
+
+
+@fn(inline="always")
+def padded_tokens(n_tokens: u64) -> u64:
+    """Return how many rows the quantised activations of a batch have: whole tiles."""
+    return (n_tokens + (TILE_TOKENS - 1)) // TILE_TOKENS * TILE_TOKENS
+
+
+@fn(inline="always")
+def pays_in_tiles(n_tokens: u64) -> bool:
+    """Tell whether matrix tiles, the last of them perhaps not full, are faster than dot products."""
+    return n_tokens * TILE_TOKENS >= padded_tokens(n_tokens) * LEAST_TILE_TOKENS
 
 
 @fn
@@ -66,10 +82,16 @@ def gemm(
 ) -> None:
     """Compute out[t * out_stride + row] for row groups [first_group, last_group) and all tokens.
 
-    weights: the packed matrix. activations: n_tokens rows of `activation_row_bytes`, each as for `gemv`.
+    weights: the packed matrix. activations: n_tokens rows of `activation_row_bytes`, each as for `gemv`; of
+    quantised ones as many as `padded_tokens` says, whatever those beyond n_tokens hold.
     out: n_tokens rows of out_stride numbers, at least the matrix's rows padded to a multiple of 16.
     """
-    if matrix.quantised:
+    if matrix.quantised and current_target().has_tiles and pays_in_tiles(n_tokens):
+        row_bytes = activation_row_bytes(matrix)
+        gemm_tiles(
+            matrix, weights, activations, out, first_group, last_group, n_tokens, row_bytes, out_stride
+        )
+    elif matrix.quantised:
         unpacked = array(u8, 2 * GROUP_UNPACKED_BYTES)
         stretch = stretch_units(matrix)
         for number in urange(u64((matrix.n_units + stretch - 1) // stretch)):

@@ -5,6 +5,7 @@ The sums over the row stay in registers, and so do a block's integer sums.
 
 from axiom.lang import (
     Slice,
+    Vec,
     array,
     bitcast,
     convert,
@@ -86,10 +87,13 @@ def tile_blocks(
             at = 16 * (i * tile + t)
             dot = vload(dots.all, at, 16)
             acc = vload(sums, at, 16)
-            if nibbles:
-                vstore(sums, at, nibble_sum(NIBBLE_BLOCKS[matrix.layout], w, x, dot, acc))
-            else:
-                scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(
-                    f32, 16, load_bytes(f32, x, SCALE_AT)
-                )
-                vstore(sums, at, fma(convert(f32, dot), scale, acc))
+            vstore(sums, at, block_sum(matrix, w, x, dot, acc))
+
+
+@fn(inline="always")
+def block_sum(matrix: Matrix, w: Slice[u8], x: Slice[u8], dots: Vec[i32], acc: Vec[f32]) -> Vec[f32]:
+    """Add what a block of any of these layouts came to; dots: the exact integer sums."""
+    if matrix.layout in NIBBLE_BLOCKS:
+        return nibble_sum(NIBBLE_BLOCKS[matrix.layout], w, x, dots, acc)
+    scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
+    return fma(convert(f32, dots), scale, acc)

@@ -24,6 +24,7 @@ from axiom.lang import (
     splat,
     store_bytes,
     u8,
+    u64,
     urange,
     vload,
     vstore_bytes,
@@ -42,6 +43,16 @@ NEGLIGIBLE = 1e-30
 def quantised_bytes(count: int) -> int:
     """Return the bytes of `count` activations, a multiple of 32."""
     return count // 32 * BLOCK_BYTES
+
+
+@fn(inline="always")
+def quantised_stride(count: u64) -> u64:
+    """Return the bytes from one row of `count` activations to the next.
+
+    One block more than a row has: rows a multiple of 4 KiB apart would compete for the same lines of the
+    first-level cache.
+    """
+    return (count // 32 + 1) * BLOCK_BYTES
 
 
 @fn

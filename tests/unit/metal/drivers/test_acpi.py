@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axiom.lang import Slice, fn, u8, u64, zeroed
-from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, PhysicalMemory, find_ecam
+from axiom.metal.arch.physical_memory import PhysicalMemory
+from axiom.metal.drivers.acpi import AcpiStatus, EcamWindow, find_ecam
 from tests.support.identity import run_checked
 from tests.support.targets import TARGETS, run
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from axiom.abi.boot import MAX_LANES
 from axiom.lang import Slice, fn, u8, u64, urange, zeroed
-from axiom.metal.drivers.acpi import AcpiStatus, PhysicalMemory
+from axiom.metal.arch.physical_memory import PhysicalMemory
+from axiom.metal.drivers.acpi import AcpiStatus
 from axiom.metal.drivers.madt import Processors, find_processors
 from tests.support.identity import run_checked
 from tests.support.targets import TARGETS, run

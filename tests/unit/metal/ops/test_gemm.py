@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from axiom.lang import Slice, f32, fn, u8, u64
-from axiom.metal.ops.gemm import activation_row_bytes, gemm
+from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import quantise
 from tests.support.identity import run_checked
-from tests.support.packing import LAYOUTS, columns_for, pack
-from tests.support.targets import HOSTED_TARGETS, run
+from tests.support.packing import LAYOUTS, NIBBLES, SUPER, columns_for, pack
+from tests.support.targets import GEMM_TARGETS, run
 
 
 @cache
@@ -38,8 +38,8 @@ def gemv_for(matrix: Matrix) -> Any:
 
 def activation_rows(matrix: Matrix, x: np.ndarray) -> np.ndarray:
     """Return the bytes of each token, one row each."""
-    rows = np.zeros((len(x), activation_row_bytes(matrix)), np.uint8)
-    for row, numbers in zip(rows, x, strict=True):
+    rows = np.full((int(padded_tokens(u64(len(x)))), activation_row_bytes(matrix)), 0xFF, np.uint8)
+    for row, numbers in zip(rows[: len(x)], x, strict=True):
         if matrix.quantised:
             run("hosted-v3", quantise, numbers, row)
         else:
@@ -47,7 +47,7 @@ def activation_rows(matrix: Matrix, x: np.ndarray) -> np.ndarray:
     return rows
 
 
-@pytest.mark.parametrize("target", HOSTED_TARGETS)
+@pytest.mark.parametrize("target", GEMM_TARGETS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("rows", "columns"), [(40, 96), (16, 32)])
 @pytest.mark.parametrize("scale", [1.0, 1e-38, 1e30, 0.0])
@@ -57,13 +57,13 @@ def test_a_batch_has_the_bits_of_each_token(
     random = np.random.default_rng(rows + columns)
     columns = columns_for(layout, columns)
     packed, _ = pack(layout, random.normal(size=(rows, columns)).astype(np.float32))
-    matrix, n_tokens, stride = Matrix(layout, rows, columns), 15, 64
+    matrix, n_tokens, stride = Matrix(layout, rows, columns), 30, 64
     x = (random.normal(size=(n_tokens, columns)) * scale).astype(np.float32)
     activations = activation_rows(matrix, x)
     expected = np.zeros((n_tokens, matrix.n_groups * 16), np.float32)
-    for row, out in zip(activations, expected, strict=True):
+    for row, out in zip(activations, expected, strict=False):
         run(target, gemv_for(matrix), packed, row, out)
-    for count in (15, 1, 3):
+    for count in (30, 16, 15, 1, 3):
         made = np.full((n_tokens, stride), np.nan, np.float32)
         for first, last in ((0, 1), (1, matrix.n_groups)):
             # The oracle is slow; `gemv`, which the bits are compared with, is checked against it at length.
@@ -82,3 +82,26 @@ def test_a_batch_has_the_bits_of_each_token(
         assert made[:count, :width].tobytes() == expected[:count].tobytes()
         assert np.isnan(made[count:]).all()
         assert np.isnan(made[:, width:]).all()
+
+
+@pytest.mark.parametrize("layout", [*NIBBLES, *SUPER, "q8_0x16"])
+def test_matrix_tiles_have_the_bits_of_dot_products(layout: str) -> None:
+    """More row groups and columns than are done at once, tiles that are full and one that is not."""
+    random = np.random.default_rng(5)
+    rows, columns = 100, columns_for(layout, 544)
+    matrix = Matrix(layout, rows, columns)
+    packed, _ = pack(layout, random.normal(size=(rows, columns)).astype(np.float32))
+    x = random.normal(size=(45, columns)).astype(np.float32) * 10.0 ** random.integers(-3, 4, (45, 1))
+    activations = activation_rows(matrix, x.astype(np.float32)).reshape(-1)
+    width = matrix.n_groups * 16
+    for count in (11, 12, 33, 45):
+        made = {
+            target: np.full((45, width), np.nan, np.float32) for target in ("hosted-v4", "hosted-tiles")
+        }
+        for target, out in made.items():
+            part = activations[: int(padded_tokens(u64(count))) * activation_row_bytes(matrix)]
+            run(target, gemm_for(matrix, width), packed, part, out.reshape(-1), 0, matrix.n_groups, count)
+        dots, tiles = made.values()
+        assert dots.tobytes() == tiles.tobytes()
+        assert not np.isnan(tiles[:count]).any()
+        assert np.isnan(tiles[count:]).all()
