@@ -1,98 +1,55 @@
 """Measure Axiom and a peer in turns on the same model: A B A B, each still while the other one runs."""
 
 import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
-import numpy as np
-
-from axiom.host.bench.agreement import Agreement, compare_logits
+from axiom.host.bench.agreeing import check_agreement
 from axiom.host.bench.axiom_arm import AxiomArm, axiom_arm
-from axiom.host.bench.facts import energy_joules
+from axiom.host.bench.bandwidth import AFTER, BEFORE_AXIOM, BEFORE_PEER, add_bandwidth
+from axiom.host.bench.facts import EnergyMeter
 from axiom.host.bench.hosted_arm import HostedArm, hosted_arm
+from axiom.host.bench.llama_bench import LlamaBench
 from axiom.host.bench.peer import Peer, PeerSetting
-from axiom.host.bench.peer_settings import best_setting, fastest_start, running
-from axiom.host.bench.results import Comparison, Samples, make_results
-from axiom.host.errors import MachineError
-from axiom.host.image.plan import MemoryPlan
+from axiom.host.bench.peer_rounds import (
+    Measure,
+    add_energy,
+    random_tokens,
+    rounds_of_process,
+    rounds_of_program,
+)
+from axiom.host.bench.peer_settings import best_setting, fastest_start, running, settings_to_try
+from axiom.host.bench.plan import JITTER_CHUNK, WARM_PROMPT, Plan
+from axiom.host.bench.results import Comparison, Work, make_results
+from axiom.host.bench.samples import Samples
 from axiom.host.machine.probes import MachineProbe
-from axiom.host.machine.session import SessionOptions, plan_for
-from axiom.host.model.packed_file import PackedModel
 
-START_PROMPT = 16
-SHORT_PROMPT = 128
 LATE_TOKENS = 24
-JITTER_CHUNK = 50
+SWEEP_TOKENS = 64
+MEETING_LANES = 2
 PROBE_BYTES = 1 << 29
 PAGE_BYTES = 4096
-MEETING_LANES = 2
+UNCOMPARED = (
+    "outputs were not compared, because llama-bench gives none: that both compute the same is not shown"
+)
+UNTOLD = "llama-bench does not tell"
+MEANS = "means of {count} tokens, as llama-bench gives them"
 Arm = AxiomArm | HostedArm
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How often and how long. late_position: where decoding is measured again, if there is context."""
+class _Opponent:
+    """The peer and its best setting: a process, or a llama-bench, or neither."""
 
-    rounds: int
-    decode_tokens: int
-    long_prompt: int
-    jitter_tokens: int
-    agreement_tokens: int
-    late_position: int
-
-
-QUICK = Effort(
-    rounds=2, decode_tokens=16, long_prompt=256, jitter_tokens=100, agreement_tokens=32, late_position=1024
-)
-FULL = Effort(
-    rounds=5,
-    decode_tokens=48,
-    long_prompt=512,
-    jitter_tokens=2000,
-    agreement_tokens=256,
-    late_position=4096,
-)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to compare. start_axiom, start_peer: milliseconds from a process's start to a first token."""
-
-    model: PackedModel
-    path: Path
-    options: SessionOptions
-    effort: Effort
-    interpreter: Path | None
-    start_axiom: Callable[[], float]
-    start_peer: Callable[[PeerSetting], float]
-    say: Callable[[str], None]
-
-    @property
-    def n_context(self) -> int:
-        """The positions of either arm's context."""
-        return self.options.n_context or self.memory().config.engine.n_context
-
-    def memory(self) -> MemoryPlan:
-        """Return Axiom's memory plan."""
-        options = self.options
-        return plan_for(self.model, options.n_context, options.cpus, options.kv_type)
-
-
-def random_tokens(n_vocab: int, count: int, seed: int) -> list[int]:
-    """Return token ids that are the same in every run."""
-    return [int(x) for x in np.random.default_rng(seed).integers(3, n_vocab, count)]
+    setting: PeerSetting | None = None
+    bench: LlamaBench | None = None
 
 
 def compare(plan: Plan) -> Comparison:
     """Measure everything. Raises MachineError when the outputs do not agree."""
-    setting = None
-    if plan.interpreter is not None:
-        tokens = random_tokens(plan.model.shape.n_vocab, 64, 7)
-        n_context, cpus = plan.n_context, plan.options.cpus
-        setting = best_setting(plan.interpreter, plan.path, cpus, n_context, tokens, plan.say)
+    peer_is = _opponent(plan)
+    setting, interpreter = peer_is.setting, plan.peer.interpreter
     samples = Samples()
     with (
         MachineProbe(plan.options.cpus, PROBE_BYTES) as probe,
@@ -100,27 +57,57 @@ def compare(plan: Plan) -> Comparison:
         _axiom(plan) as axiom,
     ):
         made = Comparison([], samples, axiom.machine, plan.options.cpus)
-        if setting is not None:
-            _agree(plan, axiom, setting, made)
-        with running(plan.interpreter, plan.path, setting, plan.n_context) as peer:
-            if peer is not None:
-                made.peer_setting, made.peer_system = str(peer.setting), peer.system
+        made.peer_setting = "" if setting is None else str(setting)
+        if interpreter is not None and setting is not None:
+            check_agreement(plan, axiom, interpreter, setting, made)
+        with running(interpreter, plan.path, setting, plan.n_context) as peer:
+            measure_peer = _peer_rounds(plan, peer, peer_is, made)
             for number in range(plan.effort.rounds):
                 plan.say(f"round {number + 1} of {plan.effort.rounds}")
-                _measure_machine(samples, probe, meeting)
+                _measure_machine(samples, probe, meeting, BEFORE_AXIOM)
                 with axiom.awake():
                     _measure_axiom(plan, samples, axiom, number)
-                _measure_machine(samples, probe, meeting)
-                if peer is not None:
-                    _measure_peer(plan, samples, peer, number)
-                    _measure_machine(samples, probe, meeting)
+                if measure_peer is not None:
+                    _measure_machine(samples, probe, meeting, BEFORE_PEER)
+                    measure_peer(samples, number)
+                _measure_machine(samples, probe, meeting, AFTER)
             _measure_jitter(plan, samples, axiom, peer, probe)
             _measure_late(plan, samples, axiom, peer)
             _measure_memory(plan, samples, peer)
-    _measure_starts(plan, samples, setting)
-    prompts = (SHORT_PROMPT, plan.effort.long_prompt)
-    made.results = make_results(samples, prompts, _token_bytes(plan))
+    _measure_starts(plan, samples, setting if interpreter is not None else None)
+    made.results = make_results(samples, _work(plan))
     return made
+
+
+def _opponent(plan: Plan) -> _Opponent:
+    cpus = plan.options.cpus
+    if (bench := plan.peer.bench(plan.path)) is not None:
+        return _Opponent(bench.best_setting(settings_to_try(cpus), plan.say), bench)
+    if plan.peer.interpreter is None:
+        return _Opponent()
+    count = min(SWEEP_TOKENS, plan.n_context - WARM_PROMPT)
+    tokens = random_tokens(plan.model.shape.n_vocab, count, 7)
+    return _Opponent(best_setting(plan.peer.interpreter, plan.path, cpus, plan.n_context, tokens, plan.say))
+
+
+def _peer_rounds(plan: Plan, peer: Peer | None, peer_is: _Opponent, made: Comparison) -> Measure | None:
+    """Return what the peer does in a round."""
+    n_decode = plan.effort.decode_tokens
+    if peer is not None:
+        made.peer_system = peer.system
+        return rounds_of_process(peer, plan.model.shape.n_vocab, plan.prompts, n_decode)
+    if peer_is.bench is None or peer_is.setting is None:
+        return None
+    made.uncompared = UNCOMPARED
+    return rounds_of_program(peer_is.bench, peer_is.setting, plan.prompts, n_decode, made)
+
+
+def _work(plan: Plan) -> Work:
+    """Return what the lines of a report are made for."""
+    work = Work(plan.wanted_prompts, plan.n_context, _token_bytes(plan))
+    if plan.peer.program is None:
+        return work
+    return replace(work, untold=UNTOLD, means=MEANS.format(count=plan.effort.decode_tokens))
 
 
 def _axiom(plan: Plan) -> AbstractContextManager[Arm]:
@@ -133,81 +120,23 @@ def _token_bytes(plan: Plan) -> int:
     return plan.memory().bytes_per_token
 
 
-def _agree(plan: Plan, axiom: Arm, setting: PeerSetting, made: Comparison) -> None:
-    """Compare all with the peer without its repacked kernels; its own, with them, are the yardstick."""
-    assert plan.interpreter is not None
-    count = min(plan.effort.agreement_tokens, plan.n_context - 1)
-    tokens = random_tokens(plan.model.shape.n_vocab, count, 1)
-    plan.say(f"comparing the logits of {count} positions")
-    with axiom.awake():
-        mine = axiom.logits(tokens)
-    with Peer(plan.interpreter, plan.path, replace(setting, repack=False), plan.n_context) as peer:
-        plain = peer.logits(tokens)
-    made.agreement = found = compare_logits(mine, plain)
-    del mine
-    if not found.holds:
-        raise MachineError(
-            f"the outputs do not agree (mean divergence {found.mean_divergence:.3g} nats, "
-            f"the same likeliest token at {found.top1:.0%} of {found.positions} positions).",
-            "no speed is given for engines that compute different things",
-        )
-    made.yardstick = _yardstick(plan, setting, tokens, plain)
-
-
-def _yardstick(
-    plan: Plan,
-    setting: PeerSetting,
-    tokens: list[int],
-    plain: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-) -> Agreement | None:
-    assert plan.interpreter is not None
-    try:
-        with Peer(plan.interpreter, plan.path, replace(setting, repack=True), plan.n_context) as peer:
-            return compare_logits(peer.logits(tokens), plain)
-    except MachineError as error:
-        plan.say(f"peer, repacked: {error.message}")
-        return None
-
-
-def _measure_machine(samples: Samples, probe: MachineProbe, meeting: MachineProbe) -> None:
-    probe.read_gb_s()
-    for _ in range(3):
-        samples.add("machine", "read_gb_s", probe.read_gb_s())
-        samples.add("machine", "read_ahead_gb_s", probe.read_ahead_gb_s())
+def _measure_machine(samples: Samples, probe: MachineProbe, meeting: MachineProbe, place: str) -> None:
+    add_bandwidth(samples, probe, place)
     samples.add("machine", "meeting_ns", meeting.meeting_ns())
 
 
 def _measure_axiom(plan: Plan, samples: Samples, axiom: Arm, number: int) -> None:
     n_vocab, effort = plan.model.shape.n_vocab, plan.effort
     # What Linux took from a machine that stood still comes back before anything is timed.
-    axiom.decode_seconds(random_tokens(n_vocab, START_PROMPT, number), 2)
-    for count in (SHORT_PROMPT, effort.long_prompt):
+    axiom.decode_seconds(random_tokens(n_vocab, WARM_PROMPT, number), 2)
+    for count in plan.prompts:
         taken = axiom.prefill_seconds(random_tokens(n_vocab, count, number))
         samples.add("axiom", f"prefill_{count}_s", taken)
-    before = energy_joules()
-    times = axiom.decode_seconds(random_tokens(n_vocab, START_PROMPT, number), effort.decode_tokens)
-    _add_energy(samples, "axiom", before, effort.decode_tokens)
-    samples.add("axiom", "round_token_s", median(times))
-
-
-def _measure_peer(plan: Plan, samples: Samples, peer: Peer, number: int) -> None:
-    n_vocab, effort = plan.model.shape.n_vocab, plan.effort
-    peer.prefill_seconds(random_tokens(n_vocab, START_PROMPT, number))
-    peer.decode_seconds(random_tokens(n_vocab, 2, number))
-    for count in (SHORT_PROMPT, effort.long_prompt):
-        taken = peer.prefill_seconds(random_tokens(n_vocab, count, number))
-        samples.add("peer", f"prefill_{count}_s", taken)
-    peer.prefill_seconds(random_tokens(n_vocab, START_PROMPT, number))
-    before = energy_joules()
-    times = peer.decode_seconds(random_tokens(n_vocab, effort.decode_tokens, number))
-    _add_energy(samples, "peer", before, effort.decode_tokens)
-    samples.add("peer", "round_token_s", median(times))
-
-
-def _add_energy(samples: Samples, arm: str, before: float | None, n_tokens: int) -> None:
-    after = energy_joules()
-    if before is not None and after is not None:
-        samples.add(arm, "joules_per_token", (after - before) / n_tokens)
+    meter = EnergyMeter()
+    times = axiom.decode_seconds(random_tokens(n_vocab, WARM_PROMPT, number), effort.decode_tokens)
+    add_energy(samples, "axiom", meter, effort.decode_tokens)
+    # As the peer does: a process tells all times, a llama-bench their mean.
+    samples.add("axiom", "round_token_s", median(times) if plan.peer.program is None else fmean(times))
 
 
 def _measure_jitter(
@@ -218,7 +147,7 @@ def _measure_jitter(
     plan.say(f"latencies of {plan.effort.jitter_tokens} tokens")
     for number, first in enumerate(range(0, plan.effort.jitter_tokens, JITTER_CHUNK)):
         count = min(JITTER_CHUNK, plan.effort.jitter_tokens - first)
-        prompt = random_tokens(n_vocab, START_PROMPT, number)
+        prompt = random_tokens(n_vocab, WARM_PROMPT, number)
         with axiom.awake():
             samples.add("axiom", "token_s", *axiom.decode_seconds(prompt, count + 1)[1:])
         probe.read_seconds(token_bytes)

@@ -42,10 +42,11 @@ def peer_interpreter() -> Path:
     AXIOM_PEER_PYTHON names it, else it is .venv-peer in the current directory or beside this interpreter's
     environment.
     """
-    named = os.environ.get("AXIOM_PEER_PYTHON")
-    places = [Path(named)] if named else []
-    places += [Path(".venv-peer/bin/python"), Path(sys.prefix).parent / ".venv-peer/bin/python"]
-    for place in places:
+    if named := os.environ.get("AXIOM_PEER_PYTHON"):
+        if Path(named).is_file():
+            return Path(named)
+        raise UserError(f"there is no interpreter {named}, which AXIOM_PEER_PYTHON names.", PEER_HINT)
+    for place in (Path(".venv-peer/bin/python"), Path(sys.prefix).parent / ".venv-peer/bin/python"):
         if place.is_file():
             return place
     raise UserError("there is no llama.cpp to compare with.", PEER_HINT)

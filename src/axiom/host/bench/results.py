@@ -1,28 +1,13 @@
 """From samples to the lines of a comparison: medians, ratios and spreads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from statistics import median
 
-from axiom.host.bench.agreement import Agreement
+from axiom.host.bench.agreement import Agreement, Limits
+from axiom.host.bench.bandwidth import around, describe
+from axiom.host.bench.samples import ARMS, Samples
 from axiom.host.bench.statistics import percentile, spread
-
-ARMS = ("axiom", "peer")
-
-
-@dataclass
-class Samples:
-    """What was measured, by arm ("axiom", "peer", "machine") and name."""
-
-    values: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
-
-    def add(self, arm: str, name: str, *values: float) -> None:
-        """Add measurements."""
-        self.values.setdefault((arm, name), []).extend(values)
-
-    def get(self, arm: str, name: str) -> list[float]:
-        """Return all measurements, none when there were none."""
-        return self.values.get((arm, name), [])
 
 
 @dataclass(frozen=True)
@@ -40,7 +25,10 @@ class Result:
 
 @dataclass
 class Comparison:
-    """Everything that a report needs. yardstick: how two of the peer's own settings agree."""
+    """Everything that a report needs. yardstick: how two of the peer's own settings agree.
+
+    limits: what the agreement had to keep to. uncompared: why no outputs were compared, where none were.
+    """
 
     results: list[Result]
     samples: Samples
@@ -50,32 +38,55 @@ class Comparison:
     peer_system: str = ""
     agreement: Agreement | None = None
     yardstick: Agreement | None = None
+    limits: Limits | None = None
+    uncompared: str = ""
+
+    @property
+    def over_yardstick(self) -> float | None:
+        """How often the yardstick's divergence goes into Axiom's; None where there is no yardstick."""
+        if self.agreement is None or self.yardstick is None or not self.yardstick.mean_divergence > 0:
+            return None
+        return self.agreement.mean_divergence / self.yardstick.mean_divergence
 
 
-def make_results(samples: Samples, prompts: tuple[int, int], token_bytes: int) -> list[Result]:
-    """Return all lines.
+@dataclass(frozen=True)
+class Work:
+    """What was to be measured. prompts: the lengths that have lines, the shorter one first.
 
-    prompts: the lengths that were measured, the shorter one first. token_bytes: what a token must read.
+    token_bytes: the weights that a token must read. untold: why a line has nothing of the peer, if it has
+    not; means: why a token's time is the mean of all, if it is not the median.
     """
-    read = median(samples.get("machine", "read_gb_s")) * 1e9
-    ahead = median(samples.get("machine", "read_ahead_gb_s")) * 1e9
-    long = prompts[1]
+
+    prompts: tuple[int, int]
+    n_context: int
+    token_bytes: int
+    untold: str = ""
+    means: str = ""
+
+
+def make_results(samples: Samples, work: Work) -> list[Result]:
+    """Return all lines."""
+    long = min(work.prompts[1], work.n_context)
+    shorter = "" if long == work.prompts[1] else f": the context has no room for {work.prompts[1]}"
 
     def both(metric: str, name: str, change: Callable[[float], float], note: str = "") -> Result:
         mine, other = ([change(v) for v in samples.get(arm, name)] for arm in ARMS)
         return _pair(metric, mine, other, note)
 
+    def first_token(count: int) -> Result:
+        note = "" if count <= work.n_context else f"the context has {work.n_context} positions"
+        return both(f"ttft_{count}_ms", f"prefill_{count}_s", lambda s: s * 1e3, note)
+
+    def fractions(arm: str) -> list[float]:
+        times = zip(samples.get(arm, "round_token_s"), around(samples, arm), strict=True)
+        return [work.token_bytes / taken / (near * 1e9) for taken, near in times]
+
     energy = "" if samples.get("axiom", "joules_per_token") else "not measurable here"
     lines = [
-        both("decode_tok_s", "round_token_s", lambda s: 1 / s),
-        both(
-            "bandwidth_fraction",
-            "round_token_s",
-            lambda s: token_bytes / s / read,
-            f"of a plain read; times {read / ahead:.2f} of one that asks ahead",
-        ),
-        both("prefill_tok_s", f"prefill_{long}_s", lambda s: long / s, f"{long} tokens"),
-        *(both(f"ttft_{n}_ms", f"prefill_{n}_s", lambda s: s * 1e3) for n in prompts),
+        both("decode_tok_s", "round_token_s", lambda s: 1 / s, work.means),
+        _share(fractions("axiom"), fractions("peer"), describe(samples)),
+        both("prefill_tok_s", f"prefill_{long}_s", lambda s: long / s, f"{long} tokens{shorter}"),
+        *(first_token(count) for count in work.prompts),
         both("start_to_first_token_ms", "start_to_first_token_ms", lambda s: s),
         *_jitter(samples),
         both("extra_memory_bytes", "extra_memory_bytes", lambda s: s),
@@ -83,7 +94,21 @@ def make_results(samples: Samples, prompts: tuple[int, int], token_bytes: int) -
     ]
     if samples.get("axiom", "late_token_s"):
         lines.append(_late(samples))
-    return lines
+    return [_excuse(line, work.untold) for line in lines]
+
+
+def _excuse(line: Result, untold: str) -> Result:
+    """Return a line that says why it has nothing of the peer, where it has something of Axiom."""
+    if not untold or line.axiom is None or line.peer is not None:
+        return line
+    return replace(line, note="; ".join(part for part in (line.note, untold) if part))
+
+
+def _share(mine: list[float], other: list[float], note: str) -> Result:
+    made = _pair("bandwidth_fraction", mine, other, note)
+    if max(made.axiom or 0, made.peer or 0) <= 1:
+        return made
+    return replace(made, note=f"{note}; above 1, because so few weights stay in the caches")
 
 
 def _pair(metric: str, mine: list[float], other: list[float], note: str = "") -> Result:

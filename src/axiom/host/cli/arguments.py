@@ -231,16 +231,25 @@ def _report(parser: ArgumentParser) -> None:
 def _bench(parser: ArgumentParser) -> None:
     _model(parser)
     parser.add_argument(
-        "--peer", default="llama.cpp", metavar="NAME", help="llama.cpp (the default) or none"
+        "--peer",
+        default="llama.cpp",
+        metavar="PEER",
+        help="llama.cpp (the default: llama-cpp-python in .venv-peer or AXIOM_PEER_PYTHON), none, "
+        "or the path of a llama-bench or of a Python that has llama-cpp-python",
     )
     _machine(parser)
     _cpus(parser)
     _context(parser)
     _kv(parser)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter prompts")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds and fewer tokens, the same lines"
+    )
     _json(parser)
     parser.add_argument(
-        "--tokens", type=at_least(1), metavar="N", help="tokens to take the jitter from; 2000 when left out"
+        "--tokens",
+        type=at_least(1),
+        metavar="N",
+        help="tokens to take the jitter from; 2000 when left out, 100 with --quick",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latencies and bandwidth as a PNG")
 

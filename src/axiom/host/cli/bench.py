@@ -11,15 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from axiom.host.bench.facts import machine_facts
-from axiom.host.bench.measure import (
-    FULL,
-    QUICK,
-    Effort,
-    Plan,
-    compare,
-)
-from axiom.host.bench.peer import Peer, PeerSetting, peer_interpreter
-from axiom.host.bench.report import comparison_json, plot
+from axiom.host.bench.measure import compare
+from axiom.host.bench.peer import Peer, PeerSetting
+from axiom.host.bench.peer_choice import choose_peer
+from axiom.host.bench.plan import FULL, QUICK, Effort, Plan
+from axiom.host.bench.report import check_plot, comparison_json, plot
 from axiom.host.bench.results import Comparison
 from axiom.host.cli.models import open_model, processors
 from axiom.host.cli.run import kv_name, machine_name
@@ -52,12 +48,14 @@ class BenchOptions:
 
 
 def bench_model(options: BenchOptions, console: Console) -> None:
-    """Measure and print."""
+    """Measure and print. What can be refused is refused before anything is measured."""
+    if options.plot is not None:
+        check_plot(options.plot)
     machine = _machine(options.machine, console)
     cpus, cpus_note = processors(options.cpus)
     if cpus_note:
         console.print(cpus_note, markup=False)
-    interpreter = _peer(options.peer)
+    chosen = choose_peer(options.peer)
     model = open_model(options.model, console)
     path = Path(options.model) if options.model is not None else bundled_model_path()
     wanted = SessionOptions(
@@ -77,25 +75,24 @@ def bench_model(options: BenchOptions, console: Console) -> None:
         return json.loads(done.stdout)["timings"]["start_to_first_token_ms"]
 
     def start_peer(setting: PeerSetting) -> float:
-        assert interpreter is not None
+        assert chosen.interpreter is not None
         start = time.monotonic()
-        with Peer(interpreter, path, setting, n_context) as peer:
+        with Peer(chosen.interpreter, path, setting, n_context) as peer:
             peer.prefill_seconds(tokens)
             return (time.monotonic() - start) * 1e3
 
     before = machine_facts()
-    made = compare(
-        Plan(
-            model,
-            path,
-            wanted,
-            _effort(options),
-            interpreter,
-            start_axiom,
-            start_peer,
-            lambda text: console.print(text, markup=False),
-        )
+    plan = Plan(
+        model,
+        path,
+        wanted,
+        _effort(options),
+        chosen,
+        start_axiom,
+        start_peer,
+        lambda text: console.print(text, markup=False),
     )
+    made = compare(plan)
     report = comparison_json(made, {"model": model.name, **before})
     if options.json:
         print(json.dumps(report))
@@ -124,14 +121,6 @@ def _effort(options: BenchOptions) -> Effort:
     return effort if options.tokens is None else replace(effort, jitter_tokens=options.tokens)
 
 
-def _peer(text: str) -> Path | None:
-    if text == "none":
-        return None
-    if text == "llama.cpp":
-        return peer_interpreter()
-    raise UserError(f"there is no peer {text!r}.", "choose llama.cpp or none")
-
-
 def _show(made: Comparison, facts: dict[str, object]) -> None:
     out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else REPORT_COLUMNS)
     for name, value in facts.items():
@@ -154,7 +143,9 @@ def _show(made: Comparison, facts: dict[str, object]) -> None:
 
 
 def _show_agreement(made: Comparison, out: Console) -> None:
-    lines = [("axiom", made.agreement), ("llama.cpp, repacked", made.yardstick)]
+    if made.uncompared:
+        out.print(made.uncompared, markup=False)
+    lines = [("axiom", made.agreement), ("yardstick: llama.cpp, repacked", made.yardstick)]
     for name, found in lines:
         if found is not None:
             out.print(
@@ -163,3 +154,11 @@ def _show_agreement(made: Comparison, out: Console) -> None:
                 f"same likeliest token {found.top1:.1%}",
                 markup=False,
             )
+    if made.over_yardstick is not None:
+        out.print(f"axiom's divergence is {made.over_yardstick:.2f} times the yardstick's", markup=False)
+    if made.limits is not None:
+        out.print(
+            f"allowed: mean divergence {made.limits.mean_divergence:.2e} nats, "
+            f"same likeliest token {made.limits.top1:.1%} ({made.limits.rule})",
+            markup=False,
+        )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from axiom.host.bench.agreement import compare_logits
+from axiom.host.bench.agreement import Agreement, compare_logits, limits
 
 LOGITS = np.random.default_rng(5).normal(size=(40, 300)).astype(np.float32) * 2
 
@@ -12,7 +12,7 @@ def test_equal_logits_agree_wholly() -> None:
     found = compare_logits(LOGITS, LOGITS.copy())
     assert (found.positions, found.max_difference, found.top1) == (40, 0.0, 1.0)
     assert abs(found.mean_divergence) < 1e-12
-    assert found.holds
+    assert limits(None).hold(found)
 
 
 def test_a_constant_added_to_all_logits_changes_no_distribution() -> None:
@@ -21,15 +21,55 @@ def test_a_constant_added_to_all_logits_changes_no_distribution() -> None:
 
 def test_rounding_noise_agrees_and_another_model_does_not() -> None:
     noise = np.random.default_rng(6).normal(size=LOGITS.shape).astype(np.float32)
-    assert compare_logits(LOGITS, (LOGITS + 0.02 * noise).astype(np.float32)).holds
-    assert not compare_logits(LOGITS, (noise * 2).astype(np.float32)).holds
-    assert not compare_logits(LOGITS, LOGITS[:, ::-1]).holds
+    assert limits(None).hold(compare_logits(LOGITS, (LOGITS + 0.02 * noise).astype(np.float32)))
+    assert not limits(None).hold(compare_logits(LOGITS, (noise * 2).astype(np.float32)))
+    assert not limits(None).hold(compare_logits(LOGITS, LOGITS[:, ::-1]))
 
 
 def test_a_shifted_text_is_noticed() -> None:
-    assert not compare_logits(LOGITS, np.roll(LOGITS, 1, axis=0)).holds
+    assert not limits(None).hold(compare_logits(LOGITS, np.roll(LOGITS, 1, axis=0)))
 
 
 def test_different_vocabularies_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="300"):
         compare_logits(LOGITS, LOGITS[:, :299])
+
+
+def agreement(divergence: float, top1: float, positions: int = 256) -> Agreement:
+    return Agreement(positions, 100 * divergence, divergence, 10 * divergence, top1)
+
+
+def test_the_peers_own_two_ways_are_the_measure() -> None:
+    allowed = limits(agreement(2e-3, 0.9))
+    assert allowed.mean_divergence == pytest.approx(4e-3)
+    # 10 % differ; 14.1 % may, and twice the 2.2 % by which such a count of 256 is off.
+    assert allowed.top1 == pytest.approx(1 - 0.1414 - 2 * 0.0218, abs=1e-3)
+    assert allowed.hold(agreement(3.9e-3, 0.82))
+    assert not allowed.hold(agreement(4.1e-3, 0.82))
+    assert not allowed.hold(agreement(3.9e-3, 0.81))
+    assert "times the yardstick's divergence" in allowed.rule
+
+
+def test_at_few_positions_a_count_may_be_off_by_more() -> None:
+    few, many = limits(agreement(2e-3, 0.9, 32)), limits(agreement(2e-3, 0.9, 100_000))
+    assert few.mean_divergence == many.mean_divergence
+    assert few.top1 == pytest.approx(1 - 0.1414 - 2 * 0.0616, abs=1e-3)
+    assert many.top1 == pytest.approx(1 - 0.1414 - 2 * 0.0011, abs=1e-3)
+
+
+def test_a_peer_whose_two_ways_hardly_differ_asks_for_no_more_than_little_noise() -> None:
+    allowed = limits(agreement(1e-6, 1.0))
+    assert allowed.hold(agreement(9e-4, 0.96))
+    assert not allowed.hold(agreement(2e-3, 0.96))
+    assert not allowed.hold(agreement(9e-4, 0.94))
+
+
+def test_a_peer_with_only_one_way_is_no_yardstick() -> None:
+    assert limits(agreement(0.0, 1.0)) == limits(None)
+    assert limits(None).hold(agreement(0.019, 0.71))
+    assert not limits(None).hold(agreement(0.021, 0.71))
+    assert not limits(None).hold(agreement(0.019, 0.69))
+
+
+def test_a_peer_that_agrees_with_itself_in_nothing_allows_no_more_than_all() -> None:
+    assert limits(agreement(1.0, 0.0)).top1 == 0.0

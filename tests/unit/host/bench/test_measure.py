@@ -7,9 +7,12 @@ import pytest
 
 from axiom.host.bench.axiom_arm import axiom_arm
 from axiom.host.bench.hosted_arm import hosted_arm
-from axiom.host.bench.measure import Effort, Plan, compare, random_tokens
+from axiom.host.bench.measure import compare
+from axiom.host.bench.peer_choice import PeerChoice
+from axiom.host.bench.peer_rounds import random_tokens
 from axiom.host.bench.peer_settings import settings_to_try
-from axiom.host.errors import MachineError
+from axiom.host.bench.plan import QUICK, Effort, Plan
+from axiom.host.errors import MachineError, UserError
 from axiom.host.machine.session import SessionOptions
 from axiom.host.model.pack import packed_model
 from axiom.host.model.packed_file import PackedModel
@@ -47,8 +50,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PackedModel:
     return packed_model(bundled_model_path(), tmp_path_factory.mktemp("models"))
 
 
-def options() -> SessionOptions:
-    return SessionOptions("hosted", 1, None, CONTEXT)
+def options(n_context: int = CONTEXT) -> SessionOptions:
+    return SessionOptions("hosted", 1, None, n_context)
 
 
 def plan(model: PackedModel, folder: Path, logits: Path) -> Plan:
@@ -56,9 +59,13 @@ def plan(model: PackedModel, folder: Path, logits: Path) -> Plan:
     text = STAND_IN.format(python=sys.executable, n_vocab=model.shape.n_vocab, logits=logits)
     interpreter.write_text(text)
     interpreter.chmod(0o755)
+    return planned(model, EFFORT, CONTEXT, PeerChoice(interpreter=interpreter))
+
+
+def planned(model: PackedModel, effort: Effort, n_context: int, peer: PeerChoice) -> Plan:
     path = bundled_model_path()
     return Plan(
-        model, path, options(), EFFORT, interpreter, lambda: 20.0, lambda setting: 40.0, lambda text: None
+        model, path, options(n_context), effort, peer, lambda: 20.0, lambda setting: 40.0, lambda text: None
     )
 
 
@@ -87,6 +94,8 @@ def test_a_comparison_has_every_line(model: PackedModel, tmp_path: Path) -> None
         assert lines[name].ratio is not None, name
     assert lines["start_to_first_token_ms"].ratio == 0.5
     assert lines["late_decode_fraction"].axiom is not None
+    for place in ("before_axiom", "before_peer", "after"):
+        assert len(made.samples.get("machine", f"read_{place}_gb_s")) == 3 * EFFORT.rounds
     assert len(made.samples.get("axiom", "token_s")) == EFFORT.jitter_tokens
     assert len(made.samples.get("machine", "floor_s")) == EFFORT.jitter_tokens
     assert len(made.samples.get("peer", "token_s")) == EFFORT.jitter_tokens
@@ -105,3 +114,19 @@ def test_every_kind_of_setting_is_tried() -> None:
     assert {s.threads for s in tried} == {4, 2}
     assert {s.repack for s in tried} == {s.flash_attention for s in tried} == {True, False}
     assert {s.threads for s in settings_to_try(1)} == {1}
+
+
+def test_prompts_are_as_long_as_the_context_allows(model: PackedModel) -> None:
+    def prompts(n_context: int) -> list[int]:
+        return planned(model, QUICK, n_context, PeerChoice()).prompts
+
+    assert prompts(512) == [128, 512]
+    assert prompts(300) == [128, 300]
+    assert prompts(100) == [100]
+
+
+def test_a_context_without_room_is_refused(model: PackedModel) -> None:
+    with pytest.raises(UserError, match="a context of 67 positions has no room") as caught:
+        planned(model, QUICK, 67, PeerChoice())
+    assert "--context 68" in (caught.value.hint or "")
+    assert planned(model, QUICK, 68, PeerChoice()).n_context == 68

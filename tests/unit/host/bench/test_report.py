@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from axiom.host.bench.agreement import Agreement
+from axiom.host.bench.agreement import Agreement, limits
 from axiom.host.bench.report import comparison_json, plot
 from axiom.host.bench.results import Comparison, make_results
 from axiom.host.errors import UserError
-from tests.unit.host.bench.test_results import PROMPTS, samples
+from tests.unit.host.bench.test_results import WORK, samples
 
 WANTED = {
     "decode_tok_s",
@@ -28,9 +28,9 @@ WANTED = {
 def comparison() -> Comparison:
     made = samples(peer=True)
     made.add("machine", "meeting_ns", 400.0)
-    results = make_results(made, PROMPTS, token_bytes=1_000_000_000)
+    results = make_results(made, WORK)
     agreement = Agreement(32, 0.1, 1e-4, 1e-3, 1.0)
-    return Comparison(results, made, "kvm", 2, "2 threads", "AVX2", agreement, agreement)
+    return Comparison(results, made, "kvm", 2, "2 threads", "AVX2", agreement, agreement, limits(agreement))
 
 
 def test_the_json_has_every_metric_with_its_fields() -> None:
@@ -41,9 +41,16 @@ def test_the_json_has_every_metric_with_its_fields() -> None:
         assert (one["cpus"], one["machine"]) == (2, "kvm")
     assert report["facts"]["processor"] == "x"
     assert report["facts"]["meeting_ns"] == 400.0
-    assert report["facts"]["read_ahead_gb_s"] == 22.0
+    assert report["facts"]["read_ahead_gb_s"] == 5.5
+    for place in ("before_axiom", "before_peer", "after"):
+        assert report["facts"][f"read_{place}_gb_s"] == 11.0
+        assert report["facts"][f"read_ahead_{place}_gb_s"] == 5.5
     assert report["samples"]["axiom.round_token_s"] == pytest.approx([0.1, 0.2, 0.3])
     assert report["agreement"]["positions"] == report["yardstick"]["positions"] == 32
+    assert report["divergence_over_yardstick"] == 1.0
+    assert report["limits"]["mean_divergence"] == 1e-3
+    assert "yardstick" in report["limits"]["rule"]
+    assert report["uncompared"] == ""
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib is an extra")

@@ -2,15 +2,21 @@
 
 import pytest
 
-from axiom.host.bench.results import Result, Samples, make_results
+from axiom.host.bench.agreement import Agreement
+from axiom.host.bench.bandwidth import AFTER, BEFORE_AXIOM, BEFORE_PEER, PROBES, medians
+from axiom.host.bench.results import Comparison, Result, Work, make_results
+from axiom.host.bench.samples import Samples
 
 PROMPTS = (128, 512)
+WORK = Work(PROMPTS, 4096, token_bytes=1_100_000_000)
 
 
 def samples(peer: bool) -> Samples:
     made = Samples()
-    made.add("machine", "read_gb_s", 10.0, 12.0, 11.0)
-    made.add("machine", "read_ahead_gb_s", 22.0)
+    places = (BEFORE_AXIOM, BEFORE_PEER, AFTER) if peer else (BEFORE_AXIOM, AFTER)
+    for place in places:
+        made.add("machine", f"read_{place}_gb_s", *[10.0] * PROBES, *[12.0] * PROBES, *[11.0] * PROBES)
+        made.add("machine", f"read_ahead_{place}_gb_s", *[5.5] * 3 * PROBES)
     arms = [("axiom", 1.0), ("peer", 2.0)] if peer else [("axiom", 1.0)]
     for arm, slower in arms:
         made.add(arm, "round_token_s", 0.1 * slower, 0.2 * slower, 0.3 * slower)
@@ -22,8 +28,8 @@ def samples(peer: bool) -> Samples:
     return made
 
 
-def lines(made: Samples) -> dict[str, Result]:
-    return {one.metric: one for one in make_results(made, PROMPTS, token_bytes=1_100_000_000)}
+def lines(made: Samples, work: Work = WORK) -> dict[str, Result]:
+    return {one.metric: one for one in make_results(made, work)}
 
 
 def test_rates_are_medians_and_ratios_are_axiom_over_peer() -> None:
@@ -35,9 +41,15 @@ def test_rates_are_medians_and_ratios_are_axiom_over_peer() -> None:
     assert found["ttft_512_ms"].ratio == pytest.approx(0.5)
     assert found["start_to_first_token_ms"].peer == 100.0
     assert found["extra_memory_bytes"].ratio == 0.5
-    # 1.1 GB in 0.2 s are 5.5 GB/s, of 11 GB/s.
-    assert found["bandwidth_fraction"].axiom == pytest.approx(0.5)
-    assert "0.50" in found["bandwidth_fraction"].note
+    # 1.1 GB in 0.2 s are 5.5 GB/s, of 12 GB/s in the same round.
+    assert found["bandwidth_fraction"].axiom == pytest.approx(5.5 / 12)
+    assert "a plain read" in found["bandwidth_fraction"].note
+    assert "times 2.00" in found["bandwidth_fraction"].note
+    assert "caches" not in found["bandwidth_fraction"].note
+    # 4.4 GB in 0.1 s are more than a read reaches.
+    assert (
+        "caches" in lines(samples(peer=True), Work(PROMPTS, 4096, 4_400_000_000))["bandwidth_fraction"].note
+    )
     assert decode.spread > 0
     assert decode.peer_spread == pytest.approx(decode.spread)
 
@@ -78,3 +90,58 @@ def test_a_long_context_is_compared_with_a_short_one() -> None:
     late = lines(made)["late_decode_fraction"]
     assert (late.axiom, late.peer) == pytest.approx((0.8, 0.5))
     assert "4,084" in late.note
+
+
+def test_a_share_is_of_what_the_same_minute_had_in_the_faster_way() -> None:
+    made = Samples()
+    for round_number in range(2):
+        made.add("axiom", "round_token_s", 0.1)
+        made.add("peer", "round_token_s", 0.2)
+        # The neighbours come in the second round, between the two arms.
+        for place, value in ((BEFORE_AXIOM, 20.0), (BEFORE_PEER, 20.0), (AFTER, 20.0 - 10 * round_number)):
+            made.add("machine", f"read_ahead_{place}_gb_s", *[value] * PROBES)
+            made.add("machine", f"read_{place}_gb_s", *[value / 2] * PROBES)
+    for arm in ("axiom", "peer"):
+        made.add(arm, "token_s", 0.1)
+    share = lines(made)["bandwidth_fraction"]
+    assert share.axiom == pytest.approx(11 / 20)
+    # 5.5 GB/s of 20 in the first round, of the median of 20 and 10 in the second.
+    assert share.peer == pytest.approx((5.5 / 20 + 5.5 / 15) / 2)
+    assert "asks ahead" in share.note
+    facts = medians(made)
+    assert facts["read_ahead_before_axiom_gb_s"] == 20.0
+    assert facts["read_ahead_after_gb_s"] == facts["read_before_peer_gb_s"] + 5 == 15.0
+
+
+def test_a_context_without_room_for_a_prompt_is_said() -> None:
+    made = samples(peer=True)
+    made.add("axiom", "prefill_300_s", 0.3)
+    made.add("peer", "prefill_300_s", 0.6)
+    del made.values["axiom", "prefill_512_s"], made.values["peer", "prefill_512_s"]
+    found = lines(made, Work(PROMPTS, 300, token_bytes=1))
+    assert found["ttft_128_ms"].note == ""
+    assert found["ttft_512_ms"].axiom is None
+    assert "300 positions" in found["ttft_512_ms"].note
+    assert found["prefill_tok_s"].axiom == pytest.approx(1000.0)
+    assert found["prefill_tok_s"].note == "300 tokens: the context has no room for 512"
+
+
+def test_what_a_peer_cannot_tell_is_excused_and_what_nobody_measured_is_not() -> None:
+    made = samples(peer=True)
+    del made.values["peer", "token_s"]
+    found = lines(made, Work(PROMPTS, 4096, 1, untold="it does not tell", means="means"))
+    assert found["jitter_us"].note == "p99 minus p50 of a token; it does not tell"
+    assert found["decode_tok_s"].note == "means"
+    assert found["ttft_128_ms"].note == ""
+    assert found["joules_per_token"].note == "not measurable here"
+
+
+def test_how_far_axiom_is_from_the_yardstick_is_told_where_there_is_one() -> None:
+    def agreement(divergence: float) -> Agreement:
+        return Agreement(32, divergence, divergence, divergence, 1.0)
+
+    made = Comparison([], Samples(), "hosted", 1, agreement=agreement(3e-3), yardstick=agreement(2e-3))
+    assert made.over_yardstick == pytest.approx(1.5)
+    assert Comparison([], Samples(), "hosted", 1, agreement=agreement(3e-3)).over_yardstick is None
+    made.yardstick = agreement(0.0)
+    assert made.over_yardstick is None
