@@ -21,9 +21,10 @@ A lane without work polls. In a Linux process, where the processor belongs to ot
 more than YIELD_CYCLES offers it to them, and a lane goes to sleep after PARK_CYCLES: it says so in its
 mailbox and sleeps on the ticket, and `run` wakes it. That is the one place where a store must be visible
 before a later load, on both sides: hence the two full fences. `run` needs its own only when there was time
-to fall asleep since its last ticket, and looks at the clock after it has stored the new one. On metal,
-where the processor can watch a cache line (`arch.user_wait`), a lane dozes after DOZE_POLLS, until the
-ticket's line is written.
+to fall asleep since its last ticket. It reads the clock for the next time before it stores a ticket: Linux
+may take the processor away at the store, and a lane may answer and fall asleep meanwhile. On metal, where
+the processor can watch a cache line (`arch.user_wait`), a lane dozes after DOZE_POLLS, until the ticket's
+line is written.
 
 Each wait has a deadline: a lane that does not answer within DEADLINE_CYCLES (in a process: ten times that)
 is named in a panic.
@@ -160,12 +161,15 @@ def make_lanes(
     def publish() -> u64:
         """Store the next ticket, after all that was written before; return it."""
         ticket = wrapping_add(volatile_load(mail.all, _TICKET), u64(1))
+        before = u64(0)
+        if hosted:
+            before = read_cycles()
         release_fence()
         volatile_store(mail.all, _TICKET, ticket)
         if hosted:
             if cycles_since(state.last_ticket_cycles) > PARK_CYCLES // 2:
                 wake()
-            state.last_ticket_cycles = read_cycles()
+            state.last_ticket_cycles = before
         return ticket
 
     @fn

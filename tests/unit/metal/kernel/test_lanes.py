@@ -1,6 +1,7 @@
 """Lanes as threads of this process: nothing is lost between them, however often they hand over."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -104,6 +105,49 @@ def test_no_operation_is_lost_on_a_lane_that_is_falling_asleep(after: int) -> No
     result, threads = run_lanes(lanes, with_pauses, 2, 100, PARK_CYCLES + after)
     assert threads.panic is None
     assert int(result) == 100
+
+
+def make_pairs() -> tuple[Lanes, Any]:
+    """Return lanes whose shares do nothing, and a function that runs two operations after each pause."""
+
+    @fn
+    def share(lane: u32, n_lanes: u32) -> None:
+        pause()
+
+    lanes = make_lanes(share, True, 500_000_000)
+
+    @fn
+    def in_pairs(count: u64, cycles: u64) -> u64:
+        for _ in urange(count):
+            start = read_cycles()
+            while read_cycles() - start < cycles:
+                pause()
+            lanes.run()
+            lanes.run()
+        return count
+
+    return lanes, in_pairs
+
+
+def test_no_operation_is_lost_when_lane_0_loses_its_processor_at_a_ticket() -> None:
+    """On one processor, given to a lane first, which answers and falls asleep before lane 0 goes on."""
+    lanes, in_pairs = make_pairs()
+    results: list[Any] = []
+    with keep_processors():
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        threads = LaneThreads(load_hosted([in_pairs, *LaneThreads.functions(lanes)]), lanes, 2)
+        threads.start()
+
+        def idly() -> None:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            results.append(threads.run_main(in_pairs, 50, 2 * PARK_CYCLES))
+
+        main = threading.Thread(target=idly)
+        main.start()
+        main.join()
+    assert threads.join(), "a lane did not end"
+    assert threads.panic is None
+    assert [int(result) for result in results] == [50]
 
 
 def make_failing(fail: Callable[[], None], failing_lane: int, deadline_cycles: int) -> tuple[Lanes, Any]:
