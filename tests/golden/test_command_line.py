@@ -14,11 +14,14 @@ import pytest
 
 from axiom.host.machine.accelerator import kvm_obstacle
 from axiom.host.model.packed_file import read_packed
+from axiom.metal.drivers.mapped_model import EAGER_BYTES
 from axiom.models import bundled_model_path
 from tests.support.llama_bench import asked, write_llama_bench
+from tests.unit.host.model.gguf_builder import gguf_bytes, llama_entries, llama_values, write
 
 AXIOM = Path(sys.executable).with_name("axiom")
 DEADLINE_SECONDS = 120
+WIDE_FFN = 131_072  # as many rows of 32 as make a model of 27 MB
 MACHINE = "tcg" if kvm_obstacle() else "kvm"
 
 
@@ -210,6 +213,40 @@ def test_a_flipped_bit_in_the_packed_weights_is_refused(home: Path) -> None:
         file.write(bytes([byte ^ 16]))
     try:
         refused(axiom(home, "run", "-n", "1", "--machine", MACHINE), 2, "damaged")
+    finally:
+        packed.unlink()
+
+
+def flip_last_bit_of_weights(packed: Path) -> None:
+    found = read_packed(packed)
+    assert found is not None
+    with packed.open("r+b") as file:
+        file.seek(found.weights_offset + found.weights_bytes - 1)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_damage_far_into_a_mapped_model_is_found_before_the_end(home: Path, tmp_path: Path) -> None:
+    """What lies beyond the part that is checked at once is checked when there is nothing else to do."""
+    path = write(tmp_path, gguf_bytes(llama_values(WIDE_FFN), llama_entries(d_ffn=WIDE_FFN)), "wide.gguf")
+    wide = str(path)
+    options = ["--ids", "-n", "4", "--ignore-eos", "--load", "map", "--machine", MACHINE]
+    before = set((home / "axiom" / "models").glob("*.axm"))
+    good = axiom(home, "run", wide, *options)
+    assert good.returncode == 0, good.stderr
+    (packed,) = set((home / "axiom" / "models").glob("*.axm")) - before
+    try:
+        found = read_packed(packed)
+        assert found is not None
+        assert found.weights_bytes > EAGER_BYTES + (2 << 20)
+        flip_last_bit_of_weights(packed)
+        bad = axiom(home, "run", wide, *options)
+        assert bad.returncode == 2, bad.stderr
+        assert bad.stderr.count("axiom: ") == 1
+        assert "damaged" in bad.stderr
+        assert "Traceback" not in bad.stderr
+        assert good.stdout.startswith(bad.stdout.strip())
     finally:
         packed.unlink()
 

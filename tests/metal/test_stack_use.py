@@ -7,12 +7,13 @@ import pytest
 
 from axiom.abi.boot import ExitCode
 from axiom.compiler.stack_bound import stack_bounds
+from axiom.host.cache import cache_dir
 from axiom.host.image.build import build_image
 from axiom.host.image.stack import PANIC_ENTRY, RING0, STACK_SWITCHES, image_stack_bounds
 from axiom.host.machine.crash_report import parse_crash
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import MachineName, SessionOptions, open_session, plan_for
-from axiom.host.model.pack import default_cache_dir, packed_model
+from axiom.host.model.pack import packed_model
 from axiom.host.serve.generate import generate
 from axiom.lang import (
     array,
@@ -55,7 +56,7 @@ COUNTERS = {
 def test_serving_stays_within_the_proved_bounds(machine: MachineName, n_lanes: int) -> None:
     require_accelerator(machine)
     model = packed_model(bundled_model_path())
-    cache = default_cache_dir().parent
+    cache = cache_dir()
     with open_session(model, SessionOptions(machine, cpus=n_lanes, cache=cache)) as session:
         request = StartRequest(1, list(PROMPT), N_TOKENS, ignore_eos=True)
         generate(session.link, session.boot.tsc_hz, model.tokenizer, request)

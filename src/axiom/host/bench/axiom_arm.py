@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from axiom.abi.boot import RegionKind
+from axiom.host.machine.region_speed import read_region
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import Session, SessionOptions, open_session
 from axiom.host.model.packed_file import PackedModel
@@ -55,6 +57,11 @@ class AxiomArm:
         """Return how long each of `count` tokens takes after a prompt and one token more."""
         made, _ = self._generate(StartRequest(1, prompt, count + 1, ignore_eos=True))
         return [us / 1e6 for us in made.token_us]
+
+    def weights_gb_s(self) -> float:
+        """Return how fast all cores read the weights where they lie, in 10^9 bytes a second."""
+        session = self.session
+        return read_region(session.link, session.boot.tsc_hz, RegionKind.WEIGHTS, self.model.weights_bytes)
 
     def logits(self, tokens: list[int]) -> NDArray[np.float32]:
         """Return the logits of every position of a text, [positions, vocabulary]."""

@@ -49,6 +49,7 @@ def around(samples: Samples, arm: str) -> list[float]:
 def medians(samples: Samples) -> dict[str, float]:
     """Return the bandwidth in either way, over all and by when it was measured, in GB/s."""
     made = {f"{way}_gb_s": median(_all(samples, way)) for way in WAYS}
+    made["read_weights_gb_s"] = median(samples.get("axiom", "weights_gb_s"))
     for place in (BEFORE_AXIOM, BEFORE_PEER, AFTER):
         for way in WAYS:
             if values := _at(samples, way, place):

@@ -46,6 +46,10 @@ class HostedArm:
         """Return how long each of `count` tokens takes after a prompt and one token more."""
         return self._worker.ask("decode", tokens=prompt, count=count)
 
+    def weights_gb_s(self) -> float:
+        """Return how fast all cores read the weights where they lie, in 10^9 bytes a second."""
+        return self._worker.ask("read_weights", tokens=[])
+
     def logits(self, tokens: list[int]) -> NDArray[np.float32]:
         """Return the logits of every position of a text, [positions, vocabulary]."""
         with tempfile.TemporaryDirectory() as folder:
@@ -80,6 +84,8 @@ def answer(arm: AxiomArm, request: dict[str, Any]) -> Any:
         return arm.prefill_seconds(tokens)
     if command == "decode":
         return arm.decode_seconds(tokens, request["count"])
+    if command == "read_weights":
+        return arm.weights_gb_s()
     if command == "logits":
         arm.logits(tokens).tofile(request["path"])
         return len(tokens)

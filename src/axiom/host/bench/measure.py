@@ -132,9 +132,12 @@ def _measure_axiom(plan: Plan, samples: Samples, axiom: Arm, number: int) -> Non
     for count in plan.prompts:
         taken = axiom.prefill_seconds(random_tokens(n_vocab, count, number))
         samples.add("axiom", f"prefill_{count}_s", taken)
+    axiom.weights_gb_s()
+    before = axiom.weights_gb_s()
     meter = EnergyMeter()
     times = axiom.decode_seconds(random_tokens(n_vocab, WARM_PROMPT, number), effort.decode_tokens)
     add_energy(samples, "axiom", meter, effort.decode_tokens)
+    samples.add("axiom", "weights_gb_s", (before + axiom.weights_gb_s()) / 2)
     # As the peer does: a process tells all times, a llama-bench their mean.
     samples.add("axiom", "round_token_s", median(times) if plan.peer.program is None else fmean(times))
 

@@ -9,6 +9,8 @@ from axiom.host.bench.bandwidth import around, describe
 from axiom.host.bench.samples import ARMS, Samples
 from axiom.host.bench.statistics import percentile, spread
 
+OWN_BANDWIDTH = "of the kernel's own plain read of all weights where they lie, right before and after it"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -81,10 +83,17 @@ def make_results(samples: Samples, work: Work) -> list[Result]:
         times = zip(samples.get(arm, "round_token_s"), around(samples, arm), strict=True)
         return [work.token_bytes / taken / (near * 1e9) for taken, near in times]
 
+    def own_fractions() -> list[float]:
+        times = zip(
+            samples.get("axiom", "round_token_s"), samples.get("axiom", "weights_gb_s"), strict=True
+        )
+        return [work.token_bytes / taken / (near * 1e9) for taken, near in times]
+
     energy = "" if samples.get("axiom", "joules_per_token") else "not measurable here"
     lines = [
         both("decode_tok_s", "round_token_s", lambda s: 1 / s, work.means),
         _share(fractions("axiom"), fractions("peer"), describe(samples)),
+        _pair("weights_bandwidth_fraction", own_fractions(), [], OWN_BANDWIDTH),
         both("prefill_tok_s", f"prefill_{long}_s", lambda s: long / s, f"{long} tokens{shorter}"),
         *(first_token(count) for count in work.prompts),
         both("start_to_first_token_ms", "start_to_first_token_ms", lambda s: s),

@@ -23,7 +23,6 @@ from axiom.host.errors import MachineError, UserError
 from axiom.host.machine.accelerator import kvm_obstacle
 from axiom.host.machine.options import MachineName
 from axiom.host.machine.session import SessionOptions, plan_for
-from axiom.host.model.pack import default_cache_dir
 from axiom.models import bundled_model_path
 
 RUN_SECONDS = 600
@@ -59,7 +58,7 @@ def bench_model(options: BenchOptions, console: Console) -> None:
     model = open_model(options.model, console)
     path = Path(options.model) if options.model is not None else bundled_model_path()
     wanted = SessionOptions(
-        machine, cpus, None, options.context, default_cache_dir().parent, kv_type=kv_name(options.kv)
+        machine=machine, cpus=cpus, n_context=options.context, kv_type=kv_name(options.kv)
     )
     n_context = plan_for(model, options.context).config.engine.n_context
     tokens = model.tokenizer.encode(START_TEXT)

@@ -26,7 +26,6 @@ from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.prepare import prepare_launch
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import open_session
-from axiom.host.model.packed_cache import default_cache_dir
 from axiom.host.model.packed_file import PackedModel
 from axiom.host.serve.generate import generate
 
@@ -58,7 +57,6 @@ def debug_model(given: DebugOptions, console: Console) -> None:
         machine=machine,
         cpus=processors(given.cpus)[0],
         n_context=given.context,
-        cache=default_cache_dir().parent,
         gdb_port=free_port(),
     )
     model = open_model(given.model, console)

@@ -22,7 +22,7 @@ def examine() -> int:
     """Print one line per need; return 0 when a model can run here, else 3."""
     table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
     needed = [_qemu(), _binutils("ld"), _binutils("addr2line"), _processor(), _memory()]
-    for good, *row in [*needed, _kvm(), _pages()]:
+    for good, *row in [*needed, _kvm(), _pages(), _gdb()]:
         table.add_row("ok" if good else "--", *map(escape, row))
     Console(highlight=False).print(table)
     return 0 if all(line[0] for line in needed) else 3
@@ -66,6 +66,11 @@ def _kvm() -> Line:
     pvm = Path("/sys/module/kvm_pvm").exists()
     kind = "PVM, nested in software" if pvm else "nested" if nested else "hardware"
     return True, "KVM", kind, ""
+
+
+def _gdb() -> Line:
+    path = shutil.which("gdb")
+    return path is not None, "gdb", path or "not installed", "" if path else f"for axiom debug: {APT} gdb"
 
 
 def _pages() -> Line:

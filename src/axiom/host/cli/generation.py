@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from axiom.host.cli.models import model_path, progress_bar
+from axiom.host.cli.models import open_model
 from axiom.host.cli.run import RunOptions
 from axiom.host.machine.backing import memory_backing
 from axiom.host.machine.events import CountersEvent, Event
@@ -18,17 +18,6 @@ from axiom.host.model.packed_file import PackedModel, read_packed
 from axiom.host.serve.generate import Generation, generate
 
 COUNTER_SECONDS = 10.0
-
-
-def _pack(options: RunOptions) -> PackedModel:
-    """Return the packed model, packing it first when needed."""
-    from rich.console import Console
-
-    from axiom.host.model.pack import packed_model
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with progress_bar(console) as update:
-        return packed_model(model_path(options.model), progress=update)
 
 
 def generate_and_print(
@@ -47,7 +36,7 @@ def generate_and_print(
         if started is not None:
             started.close()  # it is booting a file that is damaged
             started = None
-        model = _pack(options)
+        model = open_model(options.model)
     tokenizer = model.tokenizer
     request = StartRequest(
         sequence_id=1,

@@ -69,9 +69,18 @@ def processors(wanted: int | None) -> tuple[int, str]:
     return wanted, ""
 
 
-def open_model(argument: str | None, console: "Console") -> "PackedModel":
+def open_model(argument: str | None, console: "Console | None" = None) -> "PackedModel":
     """Return the packed form of the model that was asked for, packing it first when needed."""
+    from axiom.host.model.cached_model import cached_model
+    from axiom.host.model.packed_cache import default_cache_dir
+
+    path = model_path(argument)
+    found = cached_model(path, default_cache_dir())
+    if found is not None:
+        return found
+    from rich.console import Console
+
     from axiom.host.model.pack import packed_model
 
-    with progress_bar(console) as update:
-        return packed_model(model_path(argument), progress=update)
+    with progress_bar(console or Console(stderr=True, highlight=False, soft_wrap=True)) as update:
+        return packed_model(path, progress=update)

@@ -14,7 +14,6 @@ from axiom.host.machine.guest_memory import available_bytes
 from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.prepare import place_session, session_plan
 from axiom.host.machine.probes import MachineProbe
-from axiom.host.model.packed_cache import default_cache_dir
 
 PROBE_BYTES = 256 << 20
 
@@ -41,7 +40,6 @@ def show_plan(wanted: PlanOptions, console: Console) -> None:
         cpus=cpus,
         memory_bytes=parse_size(wanted.memory),
         n_context=wanted.context,
-        cache=default_cache_dir().parent,
         load=load_name(wanted.load),
         kv_type=kv_name(wanted.kv),
     )

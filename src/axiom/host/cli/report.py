@@ -5,18 +5,18 @@ import json
 from rich.console import Console
 from rich.table import Table
 
+from axiom.host.cache import cache_dir
 from axiom.host.cli.models import open_model
 from axiom.host.image.build import build_image
 from axiom.host.image.report import Report, make_report
 from axiom.host.machine.session import plan_for
-from axiom.host.model.pack import default_cache_dir
 
 
 def show_report(argument: str | None, as_json: bool, context: int | None, console: Console) -> None:
     """Build the image of a model and print its facts."""
     model = open_model(argument, console)
     plan = plan_for(model, context)
-    made = make_report(plan.config, build_image(plan.config, default_cache_dir().parent))
+    made = make_report(plan.config, build_image(plan.config, cache_dir()))
     if as_json:
         print(json.dumps(_facts(made)))
     else:

@@ -81,13 +81,12 @@ def run_model(options: RunOptions) -> None:
     _check(options)
     cpus, cpus_note = processors(options.cpus)
     wanted = SessionOptions(
-        machine_name(options.machine),
-        cpus,
-        parse_size(options.memory),
-        options.context,
-        default_cache_dir().parent,
-        load_name(options.load),
-        cast(LinkName, _choice("link", options.link, LinkName)),
+        machine=machine_name(options.machine),
+        cpus=cpus,
+        memory_bytes=parse_size(options.memory),
+        n_context=options.context,
+        load=load_name(options.load),
+        link=cast(LinkName, _choice("link", options.link, LinkName)),
         kv_type=kv_name(options.kv),
     )
     with ExitStack() as stack:

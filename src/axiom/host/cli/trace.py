@@ -15,7 +15,6 @@ from axiom.host.cli.run import kv_name, machine_name
 from axiom.host.errors import UserError
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import SessionOptions, open_session, plan_for
-from axiom.host.model.pack import default_cache_dir
 from axiom.host.serve.generate import generate
 
 
@@ -55,11 +54,9 @@ def trace_model(options: TraceOptions, console: Console) -> None:
         raise UserError(f"{options.output} is no file that could be written.", "give another name with -o")
     model = open_model(options.model, console)
     wanted = SessionOptions(
-        machine,
-        processors(options.cpus)[0],
-        None,
-        options.context,
-        default_cache_dir().parent,
+        machine=machine,
+        cpus=processors(options.cpus)[0],
+        n_context=options.context,
         kv_type=kv_name(options.kv),
     )
     prompt = model.tokenizer.encode(options.prompt)

@@ -14,7 +14,6 @@ from axiom.host.machine.backing import memory_backing
 from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.region_speed import MEASURED_KINDS, RegionSpeed, measure_region
 from axiom.host.machine.session import Session, open_session, plan_for
-from axiom.host.model.packed_cache import default_cache_dir
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ def verify_machine(options: VerifyOptions, console: Console) -> None:
         cpus=cpus,
         memory_bytes=parse_size(options.memory),
         n_context=options.context,
-        cache=default_cache_dir().parent,
         load=load_name(options.load),
         kv_type=kv_type,
     )

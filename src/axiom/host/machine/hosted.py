@@ -64,6 +64,7 @@ class HostedMachine:
 
     def __init__(self, spec: EngineSpec, model: PackedModel) -> None:
         start = time.monotonic()
+        counter = _Counter()
         kernel = make_hosted(spec, hosted_target())
         self._serve = kernel.serve
         try:
@@ -78,7 +79,7 @@ class HostedMachine:
         weights = bytes_of_memory(whole)[model.weights_offset :][: model.weights_bytes]
         kv_cache, activations = _memory(kv_cache_bytes(spec)), _memory(activation_bytes(spec))
         self._memory = [bytes_of_memory(rings), weights, *map(bytes_of_memory, (kv_cache, activations))]
-        self._tsc_hz = _tsc_hz()
+        self._tsc_hz = counter.frequency_hz()
         self.stages_ms = {"build": (compiled - start) * 1e3, "map": (time.monotonic() - compiled) * 1e3}
         self.carrier = RingCarrier(memoryview(rings))
         self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
@@ -109,10 +110,18 @@ class HostedMachine:
             self._lanes.join()
 
 
-def _tsc_hz() -> int:
-    """Measure the cycle counter against the clock of the process."""
-    hosted = load_hosted([now_cycles])
-    first, start = int(hosted(now_cycles)), time.monotonic()
-    while time.monotonic() - start < CALIBRATION_SECONDS:
-        pass
-    return round((int(hosted(now_cycles)) - first) / (time.monotonic() - start))
+class _Counter:
+    """The cycle counter, compared with the clock of the process from when this is made."""
+
+    def __init__(self) -> None:
+        self._hosted = load_hosted([now_cycles])
+        self._first, self._start = self._cycles(), time.monotonic()
+
+    def frequency_hz(self) -> int:
+        """Return it; waits until the comparison is long enough."""
+        while time.monotonic() - self._start < CALIBRATION_SECONDS:
+            pass
+        return round((self._cycles() - self._first) / (time.monotonic() - self._start))
+
+    def _cycles(self) -> int:
+        return int(self._hosted(now_cycles))

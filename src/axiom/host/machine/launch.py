@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,7 +108,8 @@ def remember_launch(launch: Launch, options: SessionOptions) -> None:
         part.write_text(json.dumps(asdict(launch)))
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def remembered_launch(model: Path, options: SessionOptions) -> Launch | None:

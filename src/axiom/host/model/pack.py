@@ -6,12 +6,13 @@ Read gguf_file.py and llama.py for what is accepted, layout.py for what is made 
 from pathlib import Path
 
 from axiom.host.errors import UserError
+from axiom.host.model.cached_model import cached_model, model_of_content
 from axiom.host.model.content_key import content_id, remembered_content_id
 from axiom.host.model.gguf_file import open_gguf
 from axiom.host.model.llama import LlamaModel, read_llama
 from axiom.host.model.packed_cache import default_cache_dir as default_cache_dir
 from axiom.host.model.packed_cache import digests_dir, packed_path
-from axiom.host.model.packed_file import ModelFacts, PackedModel, read_packed
+from axiom.host.model.packed_file import ModelFacts, PackedModel
 from axiom.host.model.packed_writer import Progress, write_packed
 from axiom.host.model.vocabulary import read_vocabulary
 from axiom.host.serve.tokenizer import Tokenizer
@@ -31,8 +32,7 @@ def packed_model(
     """
     folder = cache_dir if cache_dir is not None else default_cache_dir()
     memory = digests_dir(folder)
-    key = remembered_content_id(gguf_path, memory)
-    found = None if key is None else _cached(folder, key)
+    found = cached_model(gguf_path, folder)
     if found is not None:
         return found
     # A file that will not do is refused before it is read from end to end.
@@ -41,22 +41,17 @@ def packed_model(
         key = content_id(gguf_path, memory, progress)
     except OSError as error:
         raise UserError(f"{error.filename or gguf_path} cannot be used: {error.strerror}.") from None
-    found = _cached(folder, key)
+    found = model_of_content(key, folder)
     if found is not None:
         return found
     write_packed(model, facts, key, packed_path(folder, key), progress)
     if remembered_content_id(gguf_path, memory) != key:
         packed_path(folder, key).unlink(missing_ok=True)
         raise UserError(f"{gguf_path} changed while it was packed; wait until it is complete.")
-    found = _cached(folder, key)
+    found = model_of_content(key, folder)
     if found is None:
         raise UserError(f"{packed_path(folder, key)} was damaged while it was written; check the disk.")
     return found
-
-
-def _cached(folder: Path, key: bytes) -> PackedModel | None:
-    found = read_packed(packed_path(folder, key))
-    return found if found is not None and found.content_id == key else None
 
 
 def _read(gguf_path: Path) -> tuple[LlamaModel, ModelFacts]:

@@ -1,18 +1,16 @@
 """Where packed models are kept, by the content of the GGUF file. Light to import: every start does."""
 
-import os
 from pathlib import Path
 
+from axiom.host.cache import cache_dir
 from axiom.host.model.content_key import remembered_content_id
 
 FORMAT_VERSION = 5  # of what is packed; a new one leaves older cached files unused
 
 
 def default_cache_dir() -> Path:
-    """Return where packed models are kept: $XDG_CACHE_HOME/axiom/models, or the same under ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG_CACHE_HOME has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "axiom" / "models"
+    """Return where packed models are kept: `models` in the program's cache."""
+    return cache_dir() / "models"
 
 
 def digests_dir(folder: Path) -> Path:
@@ -25,7 +23,12 @@ def packed_path(folder: Path, content_id: bytes) -> Path:
     return folder / f"{content_id.hex()}-{FORMAT_VERSION}.axm"
 
 
+def remembered_content(gguf_path: Path, folder: Path) -> bytes | None:
+    """Return the digest of a file that was read before and has not changed."""
+    return remembered_content_id(gguf_path, digests_dir(folder))
+
+
 def remembered_path(gguf_path: Path, folder: Path) -> Path | None:
     """Return where the packed form of a file is kept, if the file was read before and has not changed."""
-    key = remembered_content_id(gguf_path, digests_dir(folder))
+    key = remembered_content(gguf_path, folder)
     return None if key is None else packed_path(folder, key)

@@ -94,6 +94,8 @@ def test_a_comparison_has_every_line(model: PackedModel, tmp_path: Path) -> None
         assert lines[name].ratio is not None, name
     assert lines["start_to_first_token_ms"].ratio == 0.5
     assert lines["late_decode_fraction"].axiom is not None
+    assert lines["weights_bandwidth_fraction"].axiom is not None
+    assert len(made.samples.get("axiom", "weights_gb_s")) == EFFORT.rounds
     for place in ("before_axiom", "before_peer", "after"):
         assert len(made.samples.get("machine", f"read_{place}_gb_s")) == 3 * EFFORT.rounds
     assert len(made.samples.get("axiom", "token_s")) == EFFORT.jitter_tokens

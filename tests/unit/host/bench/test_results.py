@@ -17,6 +17,7 @@ def samples(peer: bool) -> Samples:
     for place in places:
         made.add("machine", f"read_{place}_gb_s", *[10.0] * PROBES, *[12.0] * PROBES, *[11.0] * PROBES)
         made.add("machine", f"read_ahead_{place}_gb_s", *[5.5] * 3 * PROBES)
+    made.add("axiom", "weights_gb_s", 11.0, 11.0, 10.0)
     arms = [("axiom", 1.0), ("peer", 2.0)] if peer else [("axiom", 1.0)]
     for arm, slower in arms:
         made.add(arm, "round_token_s", 0.1 * slower, 0.2 * slower, 0.3 * slower)
@@ -50,6 +51,9 @@ def test_rates_are_medians_and_ratios_are_axiom_over_peer() -> None:
     assert (
         "caches" in lines(samples(peer=True), Work(PROMPTS, 4096, 4_400_000_000))["bandwidth_fraction"].note
     )
+    # 1.1 GB in 0.1, 0.2 and 0.3 s, where the weights are read at 11, 11 and 10 GB/s.
+    assert found["weights_bandwidth_fraction"].axiom == pytest.approx(0.5)
+    assert found["weights_bandwidth_fraction"].ratio is None
     assert decode.spread > 0
     assert decode.peer_spread == pytest.approx(decode.spread)
 
@@ -96,6 +100,7 @@ def test_a_share_is_of_what_the_same_minute_had_in_the_faster_way() -> None:
     made = Samples()
     for round_number in range(2):
         made.add("axiom", "round_token_s", 0.1)
+        made.add("axiom", "weights_gb_s", 13.0)
         made.add("peer", "round_token_s", 0.2)
         # The neighbours come in the second round, between the two arms.
         for place, value in ((BEFORE_AXIOM, 20.0), (BEFORE_PEER, 20.0), (AFTER, 20.0 - 10 * round_number)):
@@ -109,6 +114,7 @@ def test_a_share_is_of_what_the_same_minute_had_in_the_faster_way() -> None:
     assert share.peer == pytest.approx((5.5 / 20 + 5.5 / 15) / 2)
     assert "asks ahead" in share.note
     facts = medians(made)
+    assert facts["read_weights_gb_s"] == 13.0
     assert facts["read_ahead_before_axiom_gb_s"] == 20.0
     assert facts["read_ahead_after_gb_s"] == facts["read_before_peer_gb_s"] + 5 == 15.0
 

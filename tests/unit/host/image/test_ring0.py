@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from axiom.compiler.objects import compile_object
+from axiom.host.cache import cache_dir
 from axiom.host.errors import MachineError
 from axiom.host.image.build import build_image
 from axiom.host.image.ring0 import check_ring0
 from axiom.host.machine.session import plan_for
-from axiom.host.model.pack import default_cache_dir, packed_model
+from axiom.host.model.pack import packed_model
 from axiom.models import bundled_model_path
 
 STUBS = """
@@ -44,7 +45,7 @@ def image_with(body: str, folder: Path, after: str = "nop") -> Path:
 
 def test_the_stubs_of_the_kernel_are_leaves() -> None:
     plan = plan_for(packed_model(bundled_model_path()), None)
-    check_ring0(build_image(plan.config, default_cache_dir().parent).path)
+    check_ring0(build_image(plan.config, cache_dir()).path)
 
 
 def test_plain_stubs_pass(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def gguf_bytes(
     return head + bytes(-len(head) % alignment) + data
 
 
-def llama_values() -> dict[str, Value]:
+def llama_values(d_ffn: int = D_FFN) -> dict[str, Value]:
     """Return the metadata of a very small Llama with a SentencePiece vocabulary."""
     return {
         "general.architecture": "llama",
@@ -88,7 +88,7 @@ def llama_values() -> dict[str, Value]:
         "llama.context_length": 64,
         "llama.embedding_length": D_MODEL,
         "llama.block_count": N_LAYERS,
-        "llama.feed_forward_length": D_FFN,
+        "llama.feed_forward_length": d_ffn,
         "llama.attention.head_count": N_HEADS,
         "llama.attention.head_count_kv": N_KV_HEADS,
         "llama.rope.freq_base": 10000.0,
@@ -109,7 +109,9 @@ def tensor(name: str, values: NDArray[np.float32], kind: GGMLQuantizationType) -
     return Entry(name, values.shape, int(kind), quantize(values, kind).tobytes())
 
 
-def llama_entries(kind: GGMLQuantizationType = GGMLQuantizationType.Q8_0, tied: bool = True) -> list[Entry]:
+def llama_entries(
+    kind: GGMLQuantizationType = GGMLQuantizationType.Q8_0, tied: bool = True, d_ffn: int = D_FFN
+) -> list[Entry]:
     """Return the tensors of that Llama: random matrices of one type, norms about 1."""
     random = np.random.default_rng(7)
 
@@ -128,8 +130,8 @@ def llama_entries(kind: GGMLQuantizationType = GGMLQuantizationType.Q8_0, tied: 
         entries += [matrix(at + "attn_q.weight", D_MODEL, D_MODEL)]
         entries += [matrix(f"{at}attn_{part}.weight", kv_dim, D_MODEL) for part in "kv"]
         entries += [matrix(at + "attn_output.weight", D_MODEL, D_MODEL)]
-        entries += [matrix(f"{at}ffn_{part}.weight", D_FFN, D_MODEL) for part in ("gate", "up")]
-        entries += [matrix(at + "ffn_down.weight", D_MODEL, D_FFN)]
+        entries += [matrix(f"{at}ffn_{part}.weight", d_ffn, D_MODEL) for part in ("gate", "up")]
+        entries += [matrix(at + "ffn_down.weight", D_MODEL, d_ffn)]
     if not tied:
         entries += [matrix("output.weight", len(TOKENS), D_MODEL)]
     return entries
