@@ -1,8 +1,10 @@
 """Measure Axiom and a peer in turns on the same model: A B A B, each still while the other one runs."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, median
 
 from axiom.host.bench.agreeing import check_agreement
@@ -23,6 +25,7 @@ from axiom.host.bench.peer_settings import best_setting, fastest_start, running,
 from axiom.host.bench.plan import JITTER_CHUNK, WARM_PROMPT, Plan
 from axiom.host.bench.results import Comparison, Work, make_results
 from axiom.host.bench.samples import Samples
+from axiom.host.machine.held_file import HeldFile
 from axiom.host.machine.probes import MachineProbe
 
 LATE_TOKENS = 24
@@ -193,6 +196,16 @@ def _measure_starts(plan: Plan, samples: Samples, setting: PeerSetting | None) -
     plan.start_axiom()  # builds what is not in the cache yet
     quickest = None if setting is None else fastest_start(setting, plan.start_peer)
     for _ in range(plan.effort.rounds):
-        samples.add("axiom", "start_to_first_token_ms", plan.start_axiom())
+        with _in_memory(plan.model.path):
+            samples.add("axiom", "start_to_first_token_ms", plan.start_axiom())
         if quickest is not None:
-            samples.add("peer", "start_to_first_token_ms", plan.start_peer(quickest))
+            with _in_memory(plan.path):
+                samples.add("peer", "start_to_first_token_ms", plan.start_peer(quickest))
+
+
+@contextmanager
+def _in_memory(path: Path) -> Generator[None]:
+    """Keep a file in Linux's page cache during the block, from which it may otherwise go within seconds."""
+    with closing(HeldFile(path)) as held:
+        held.wait()
+        yield
