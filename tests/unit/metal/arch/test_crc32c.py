@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axiom.metal.arch.crc32c import crc32c_update
+from axiom.metal.arch.crc32c import N_STREAMS, STREAM_BYTES, crc32c_update
 from tests.support.checksums import crc32c
-from tests.support.targets import TARGETS, run
+from tests.support.targets import HOSTED_TARGETS, TARGETS, run
 
 
 def _bytes(data: bytes) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
@@ -28,6 +28,31 @@ def _bytes(data: bytes) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
 )
 def test_it_gives_the_published_values(target: str, data: bytes, expected: int) -> None:
     assert int(run(target, crc32c_update, 0, _bytes(data))) == expected
+
+
+BLOCK = N_STREAMS * STREAM_BYTES
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "length", [BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 8, 2 * BLOCK - 7, 2 * BLOCK + 4099]
+)
+def test_long_data_are_taken_in_streams_and_short_rests(target: str, length: int) -> None:
+    rng = np.random.default_rng()
+    for data in (bytes(length), b"\xff" * length, rng.bytes(length)):
+        start = int(rng.integers(0, 64))
+        middle = int(run(target, crc32c_update, 0, _bytes(data[:start])))
+        assert int(run(target, crc32c_update, middle, _bytes(data[start:]))) == crc32c(data)
+
+
+@pytest.mark.parametrize("target", HOSTED_TARGETS)
+def test_every_bit_of_a_block_counts(target: str) -> None:
+    good = np.random.default_rng(1).integers(0, 256, BLOCK + 5, np.uint8)
+    expected = int(run(target, crc32c_update, 0, good))
+    for bit in range(0, 8 * len(good), 61):
+        bad = good.copy()
+        bad[bit // 8] ^= 1 << bit % 8
+        assert int(run(target, crc32c_update, 0, bad)) != expected
 
 
 @pytest.mark.parametrize("target", TARGETS)
