@@ -49,7 +49,7 @@ from axiom.metal.kernel.frames import (
 from axiom.metal.kernel.image_regions import add_image_regions
 from axiom.metal.kernel.lanes import Lanes
 from axiom.metal.kernel.panic import set_crash_place
-from axiom.metal.kernel.watchdog import start_watchdog
+from axiom.metal.kernel.watchdog import prepare_watchdog, start_watchdog
 
 STACK_BYTES = 256 << 10
 MOST_LANES = 4
@@ -151,6 +151,7 @@ def _entry(body: Callable[[], None], watchdog: bool, with_lanes: bool) -> list[A
         seal_address_map(regions)
         seal()
         if watchdog:
+            prepare_watchdog()
             start_watchdog()
         switch_stack(stack)
 

@@ -25,13 +25,12 @@ from axiom.compiler.fingerprint import fingerprint
 from axiom.compiler.frontend.calls import parameter_patterns, resolve_annotation
 from axiom.compiler.frontend.context import function_scope
 from axiom.compiler.frontend.program import build_program
-from axiom.compiler.llvm.jit import (
+from axiom.compiler.llvm.jit import compile_hosted
+from axiom.compiler.llvm.loaded_object import (
     FRAMES_AT,
     N_FRAMES_AT,
-    RECORD_WORDS,
+    CodePanic,
     LoadedObject,
-    Thunk,
-    compile_hosted,
     thunk_name,
 )
 from axiom.compiler.object_cache import StoredObject, read_object, write_object
@@ -138,7 +137,6 @@ class _Root:
     symbol: str
     parameters: list[Type]
     result: Type
-    thunk: Any
 
 
 class Hosted:
@@ -162,8 +160,7 @@ class Hosted:
         elif isinstance(result, AnyArray):
             result = ArrayRefType(result.element, facts["count"])
         assert isinstance(result, Type)
-        thunk = Thunk(self._loaded.address(thunk_name(facts["symbol"])))
-        return _Root(facts["symbol"], parameters, result, thunk)
+        return _Root(facts["symbol"], parameters, result)
 
     def __call__(self, function: Any, *arguments: Any) -> Any:
         """Call the compiled form of `function`."""
@@ -173,24 +170,20 @@ class Hosted:
         words: list[int] = []
         for parameter, argument in zip(root.parameters, arguments, strict=True):
             words += _words(parameter, argument)
-        packed = (ctypes.c_uint64 * max(1, len(words)))(*words)
-        record = (ctypes.c_uint64 * RECORD_WORDS)()
-        data = bytearray(max(16, _result_size(root.result)))
-        place = (ctypes.c_char * len(data)).from_buffer(data)
-        if root.thunk(ctypes.addressof(place), ctypes.addressof(packed), ctypes.addressof(record)):
-            raise self._panic(list(record))
-        del place
+        try:
+            data = self._loaded.call(root.symbol, words, _result_size(root.result))
+        except CodePanic as panic:
+            raise hosted_panic(self._stored, self._loaded, panic) from None
         return _result(root.result, data[: max(1, _result_size(root.result))])
 
-    def _panic(self, record: list[int]) -> "HostedPanic":
-        reason, first, second, text, length, n_frames = record[: N_FRAMES_AT + 1]
-        detail = ctypes.string_at(text, length).decode() if length else ""
-        if reason == PanicReason.BOUNDS:
-            detail = f"index {first} of {second}"
-        symbol = thunk_name(self._stored.roots[0]["symbol"])
-        base = self._loaded.address(symbol) - code_offset(self._stored.data, symbol)
-        frames = [frame - base for frame in record[FRAMES_AT : FRAMES_AT + n_frames]]
-        return HostedPanic(PanicReason(reason), detail, self._stored, frames)
+    @property
+    def stored(self) -> StoredObject:
+        """The object, and where it is kept."""
+        return self._stored
+
+    def symbol(self, function: Any) -> str:
+        """Return the symbol of a function that was loaded."""
+        return self._roots[id(function)].symbol
 
     def symbol_address(self, symbol: str) -> int:
         """Return the address of an exported function."""
@@ -231,6 +224,18 @@ class HostedPanic(Panic):
         if name != "__notes__":
             raise AttributeError(name)
         return [f"In compiled code: {self.traceback()}"]
+
+
+def hosted_panic(stored: StoredObject, loaded: LoadedObject, panic: CodePanic) -> HostedPanic:
+    """Return the panic of compiled code as what Python raises."""
+    reason, first, second, text, length, n_frames = panic.record[: N_FRAMES_AT + 1]
+    detail = ctypes.string_at(text, length).decode() if length else ""
+    if reason == PanicReason.BOUNDS:
+        detail = f"index {first} of {second}"
+    symbol = thunk_name(stored.roots[0]["symbol"])
+    base = loaded.address(symbol) - code_offset(stored.data, symbol)
+    frames = [frame - base for frame in panic.record[FRAMES_AT : FRAMES_AT + n_frames]]
+    return HostedPanic(PanicReason(reason), detail, stored, frames)
 
 
 def load_hosted(functions: list[Any], target: Target = BASELINE, level: int = 3) -> Hosted:

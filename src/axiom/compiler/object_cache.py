@@ -36,7 +36,11 @@ def cache_folder() -> Path:
 
 def read_object(key: str) -> StoredObject | None:
     """Return the object kept under a key, or None."""
-    path = cache_folder() / f"{key}.o"
+    return read_stored(cache_folder() / f"{key}.o")
+
+
+def read_stored(path: Path) -> StoredObject | None:
+    """Return the object that a file of the cache holds, or None when it is not there or damaged."""
     try:
         content = path.read_bytes()
         os.utime(path)

@@ -1,4 +1,4 @@
-"""Code of a program for this process: compiled to an object, and loaded from one.
+"""Code of a program for this process, compiled to an object.
 
 Every root gets a thunk with one C signature:
 `int thunk(void *result, uint64_t *arguments, uint64_t *record)`. A panic fills the record of the call that
@@ -6,15 +6,19 @@ its thread is in, return addresses included, and jumps back out of the thunk, wh
 frames that it leaves hold nothing that must be released. Any number of threads may call at the same time.
 """
 
-import ctypes
-import functools
-
-import llvmlite.binding as llvm
-
 from axiom.compiler import ir
 from axiom.compiler.diagnostics import CompileError, Diagnostic
 from axiom.compiler.llvm.codegen import optimise, target_machine
 from axiom.compiler.llvm.emit import emit_program
+from axiom.compiler.llvm.loaded_object import (
+    FRAMES_AT,
+    JUMP_AT,
+    MAX_FRAMES,
+    N_FRAMES_AT,
+    OUTER_FRAME_AT,
+    TRIPLE,
+    thunk_name,
+)
 from axiom.compiler.llvm.names import PAIR, type_name
 from axiom.compiler.types import (
     ArrayRefType,
@@ -28,17 +32,7 @@ from axiom.compiler.types import (
 )
 from axiom.lang.panic import PanicReason
 
-TRIPLE = "x86_64-unknown-linux-gnu"
-
 CODE_SECTION = ".text"
-
-# The record of a call, in words: what a panic says, then frames, then the jump buffer of the C library.
-RECORD_WORDS = 128
-MAX_FRAMES = 40
-N_FRAMES_AT = 5
-OUTER_FRAME_AT = 6
-FRAMES_AT = 8
-JUMP_AT = 64
 
 _SUPPORT = f"""
 @ax.record.key = global i32 0
@@ -100,13 +94,6 @@ leave:
   unreachable
 }}
 """
-
-Thunk = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-
-
-def thunk_name(symbol: str) -> str:
-    """Return the symbol of a root's thunk."""
-    return f"ax.thunk.{symbol}"
 
 
 def _argument(kind: Type, number: int, lines: list[str]) -> tuple[str, int]:
@@ -212,29 +199,3 @@ def compile_hosted(program: ir.Program, level: int, without: frozenset[PanicReas
         raise CompileError([Diagnostic(span, text)])
     machine = target_machine(TRIPLE, level, jit=True)
     return machine.emit_object(optimise(module.text() + _SUPPORT + thunks, machine, level))
-
-
-@functools.cache
-def _record_key() -> int:
-    """Return the key under which each thread keeps the record of the call that it is in."""
-    key = ctypes.c_uint32(0)
-    if ctypes.CDLL(None).pthread_key_create(ctypes.byref(key), None) != 0:
-        raise OSError("no thread-specific storage is left in this process")
-    return key.value
-
-
-class LoadedObject:
-    """An object in executable memory; keep it alive as long as its code may run."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        machine = target_machine(TRIPLE, 3, jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-        self._engine.finalize_object()
-        key_at = self._engine.get_global_value_address("ax.record.key")
-        ctypes.c_uint32.from_address(key_at).value = _record_key()
-
-    def address(self, symbol: str) -> int:
-        """Return the address of a function by its symbol."""
-        return self._engine.get_function_address(symbol)

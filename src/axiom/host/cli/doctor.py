@@ -11,7 +11,7 @@ from rich.table import Table
 from axiom.host.errors import AxiomError
 from axiom.host.image.plan import available_bytes
 from axiom.host.machine.accelerator import kvm_obstacle
-from axiom.host.machine.hosted import hosted_target, processor_flags
+from axiom.host.machine.host_processor import hosted_target, processor_flags
 from axiom.host.machine.qemu import PROGRAM
 
 APT = "apt-get install -y --no-install-recommends"

@@ -4,18 +4,21 @@ import json
 import secrets
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axiom.host.cli.models import open_model
 from axiom.host.cli.run import RunOptions
 from axiom.host.machine.backing import memory_backing
 from axiom.host.machine.events import CountersEvent, Event
-from axiom.host.machine.launch import Started
 from axiom.host.machine.link import LinkClient
 from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import Session, SessionOptions, open_session
 from axiom.host.model.packed_file import PackedModel, read_packed
 from axiom.host.serve.generate import Generation, generate
+
+if TYPE_CHECKING:
+    from axiom.host.machine.hosted import HostedMachine
+    from axiom.host.machine.launch import Started
 
 COUNTER_SECONDS = 10.0
 
@@ -23,7 +26,7 @@ COUNTER_SECONDS = 10.0
 def generate_and_print(
     options: RunOptions,
     wanted: SessionOptions,
-    started: Started | None,
+    started: "Started | HostedMachine | None",
     process_start: float,
     begun: float,
     cpus_note: str,
@@ -31,7 +34,7 @@ def generate_and_print(
     """Serve one request. begun: when the command's own code began, after what Python itself needs."""
     stages = {"interpreter": (begun - process_start) * 1e3}
     imported = time.monotonic()
-    model = None if started is None else read_packed(started.machine.model_path())
+    model = None if started is None else read_packed(started.model_path())
     if model is None:
         if started is not None:
             started.close()  # it is booting a file that is damaged
@@ -51,7 +54,7 @@ def generate_and_print(
     )
     if started is not None:
         stages["find_launch"] = (started.began - begun) * 1e3
-    overlapped = "_while_booting" if started is not None else ""
+    overlapped = "_while_booting" if started is not None and wanted.machine != "hosted" else ""
     stages["import" + overlapped] = (imported - (started.launched if started is not None else begun)) * 1e3
     stages["model" + overlapped] = (time.monotonic() - imported) * 1e3
     with open_session(model, wanted, started) as session:

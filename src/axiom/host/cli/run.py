@@ -5,13 +5,16 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from axiom.host.cli.models import model_path, parse_size, processors
 from axiom.host.errors import UserError
-from axiom.host.machine.launch import Started, remembered_launch, start_machine
 from axiom.host.machine.options import KvName, LinkName, LoadName, MachineName, SessionOptions
 from axiom.host.model.packed_cache import default_cache_dir, remembered_path
+
+if TYPE_CHECKING:
+    from axiom.host.machine.hosted import HostedMachine
+    from axiom.host.machine.launch import Started
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,21 @@ def run_model(options: RunOptions) -> None:
         generate_and_print(options, wanted, started, process_start(), begun, cpus_note)
 
 
-def _start_early(model: str | None, wanted: SessionOptions) -> Started | None:
+def _start_early(model: str | None, wanted: SessionOptions) -> "Started | HostedMachine | None":
     """Start the machine as it was started the last time with this model and these options."""
     path = remembered_path(model_path(model), default_cache_dir())
-    if path is None or wanted.machine == "hosted":
+    if path is None:
         return None
+    if wanted.machine == "hosted":
+        from axiom.host.machine.hosted_launch import remembered_hosted
+
+        found = remembered_hosted(path, wanted)
+        if found is None:
+            return None
+        from axiom.host.machine.hosted import HostedMachine
+
+        return HostedMachine(*found)
+    from axiom.host.machine.launch import remembered_launch, start_machine
+
     launch = remembered_launch(path, wanted)
     return None if launch is None else start_machine(launch, wanted)

@@ -47,34 +47,39 @@ class HeldFile:
         self._stop = threading.Event()
         self._held: tuple[int, int] | None = None
         self.place: tuple[int, int] | None = None
-        self._thread = threading.Thread(target=self._hold, args=(path,), name="held-file", daemon=True)
+        self._thread = threading.Thread(target=self._hold, name="held-file", daemon=True)
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        size = os.fstat(self._file).st_size // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
+        start = self._map(self._file, size) if size else None
+        if start is None:
+            os.close(self._file)
+            return
+        self.place = start, start + size
         self._thread.start()
 
     def wait(self) -> None:
         """Wait until the file is in memory, as far as it goes."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def close(self) -> None:
         """Let the file go."""
         self._stop.set()
-        self._thread.join()
+        self.wait()
         if self._held is not None:
             _libc.munmap(*self._held)
             self._held = self.place = None
 
-    def _hold(self, path: Path) -> None:
+    def _hold(self) -> None:
+        assert self.place is not None
+        start, end = self.place
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            size = os.fstat(file).st_size // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
-            start = self._map(file, size) if size else None
-            if start is not None:
-                self.place = start, start + size
-                self._read(file, start, size)
+            self._read(self._file, start, end - start)
         finally:
-            os.close(file)
+            os.close(self._file)
 
     def _map(self, file: int, size: int) -> int | None:
         """Map the file where huge pages fit; return the address."""

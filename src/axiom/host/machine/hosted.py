@@ -1,5 +1,9 @@
-"""The kernel's service compiled into this process: the same tasks, engine and link, on threads."""
+"""The kernel's service compiled into this process: the same tasks, engine and link, on threads.
 
+Light to import, as the first token waits for it: the compiler is not needed for what was compiled before.
+"""
+
+import ctypes
 import mmap
 import threading
 import time
@@ -7,114 +11,117 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from axiom.abi.link import LINK_BYTES
-from axiom.compiler.diagnostics import CompileError
-from axiom.compiler.hosted import HostedPanic, load_hosted
-from axiom.host.errors import CrashError, MachineError, ProgramError
+from axiom.compiler.llvm.loaded_object import CodePanic, LoadedObject
+from axiom.compiler.object_cache import StoredObject
+from axiom.host.errors import CrashError, MachineError
 from axiom.host.machine.carriers import RingCarrier
-from axiom.host.machine.lane_threads import LaneThreads
-from axiom.host.machine.tile_permission import ask_for_tiles
-from axiom.host.model.packed_file import PackedModel
-from axiom.lang import X86_64_V3, X86_64_V4_AMX, X86_64_V4_VNNI, Target
-from axiom.metal.boot.hosted import make_hosted
-from axiom.metal.engine.activations import activation_bytes
-from axiom.metal.engine.kv_cache import kv_cache_bytes
-from axiom.metal.engine.spec import EngineSpec
-from axiom.metal.kernel.clock import now_cycles
+from axiom.host.machine.held_file import HeldFile
+from axiom.host.machine.hosted_launch import HostedLaunch
+from axiom.host.machine.lane_threads import LaneCalls, LaneThreads
 
-WIDE_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"}
-TILE_FLAGS = {"amx_tile", "amx_int8"}
-NEEDED_FLAGS = {"avx2", "bmi2", "f16c", "fma"}
 CALIBRATION_SECONDS = 0.02
-
-
-def processor_flags() -> set[str]:
-    """Return the feature names that Linux gives for this processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("flags"):
-            return set(line.split(":", 1)[1].split())
-    return set()
-
-
-def hosted_target() -> Target:
-    """Return the best target that this processor runs. Raises MachineError when it runs none."""
-    flags = processor_flags()
-    missing = NEEDED_FLAGS - flags
-    if missing:
-        raise MachineError(f"this processor lacks {', '.join(sorted(missing))}; x86-64-v3 is needed.")
-    if not flags >= WIDE_FLAGS:
-        return X86_64_V3
-    return X86_64_V4_AMX if flags >= TILE_FLAGS and ask_for_tiles() else X86_64_V4_VNNI
+STOP_SECONDS = 5.0
 
 
 def _memory(count: int) -> mmap.mmap:
     return mmap.mmap(-1, max(count, mmap.PAGESIZE))
 
 
-def bytes_of_memory(memory: mmap.mmap) -> NDArray[np.uint8]:
-    """Return mapped memory as an array, which compiled functions take as a slice."""
-    return np.frombuffer(memory, np.uint8)
+def _place(memory: mmap.mmap) -> list[int]:
+    """Return the address and the size, as compiled code takes a slice."""
+    return [ctypes.addressof(ctypes.c_char.from_buffer(memory)), len(memory)]
 
 
 class HostedMachine:
-    """One model served on threads of this process, one per lane."""
+    """One model served on threads of this process, one per lane, from `start` on.
 
-    def __init__(self, spec: EngineSpec, model: PackedModel) -> None:
-        start = time.monotonic()
-        counter = _Counter()
-        kernel = make_hosted(spec, hosted_target())
-        self._serve = kernel.serve
-        try:
-            hosted = load_hosted([kernel.serve, *LaneThreads.functions(kernel.lanes)])
-        except CompileError as error:
-            raise ProgramError(str(error)) from None
-        self._lanes = LaneThreads(hosted, kernel.lanes, spec.n_lanes)
-        compiled = time.monotonic()
-        with model.path.open("rb") as file:
-            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    began, launched: when it was begun to be made and when it was made, of time.monotonic().
+    """
+
+    def __init__(self, launch: HostedLaunch, stored: StoredObject) -> None:
+        """Load the code and map the model. Raises MachineError when that is not there."""
+        self.began = time.monotonic()
+        self.launch = launch
+        self.stored, self._loaded = stored, LoadedObject(stored.data)
+        self._counter = _Counter(self)
+        self._model = HeldFile(self.model_path())
+        if self._model.place is None:
+            raise MachineError(f"{launch.model} cannot be mapped into memory.")
         rings = _memory(LINK_BYTES)
-        weights = bytes_of_memory(whole)[model.weights_offset :][: model.weights_bytes]
-        kv_cache, activations = _memory(kv_cache_bytes(spec)), _memory(activation_bytes(spec))
-        self._memory = [bytes_of_memory(rings), weights, *map(bytes_of_memory, (kv_cache, activations))]
-        self._tsc_hz = counter.frequency_hz()
-        self.stages_ms = {"build": (compiled - start) * 1e3, "map": (time.monotonic() - compiled) * 1e3}
+        self._memory = [rings, _memory(launch.kv_cache_bytes), _memory(launch.activation_bytes)]
         self.carrier = RingCarrier(memoryview(rings))
+        calls = LaneCalls(
+            set_count=lambda count: self.call(launch.set_count, count),
+            lane_loop=lambda lane: self.call(launch.lane_loop, lane),
+            stop=lambda: self.call(launch.stop),
+            leave=lambda lane: self.call(launch.leave, lane),
+        )
+        self._lanes = LaneThreads(calls, launch.n_lanes)
         self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
+        self.launched = time.monotonic()
+
+    def model_path(self) -> Path:
+        """Return the packed model that is served."""
+        return Path(self.launch.model)
+
+    def call(self, symbol: str, *words: int) -> int:
+        """Call a function of the object; return its result as a number. Raises HostedPanic."""
+        try:
+            return int.from_bytes(self._loaded.call(symbol, words)[:8], "little")
+        except CodePanic as panic:
+            from axiom.compiler.hosted import hosted_panic
+
+            raise hosted_panic(self.stored, self._loaded, panic) from None
+
+    def start(self) -> None:
+        """Start the lanes."""
+        self._tsc_hz = self._counter.frequency_hz()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the service has ended, after it was told to shut down."""
+        self._thread.join(STOP_SECONDS)
+        self._lanes.join()
 
     def _run(self) -> None:
+        launch, (rings, kv_cache, activations) = self.launch, map(_place, self._memory)
+        assert self._model.place is not None
+        weights = [self._model.place[0] + launch.weights_offset, launch.weights_bytes]
+        words = [*rings, *weights, *kv_cache, *activations, self._tsc_hz]
         self._lanes.start()
-        self._lanes.run_main(self._serve, *self._memory, self._tsc_hz)
+        self._lanes.run_main(lambda: self.call(launch.serve, *words))
 
     def check_alive(self) -> None:
         """Raise CrashError or MachineError when the service has ended."""
         panic = self._lanes.panic
         if panic is not None:
+            from axiom.compiler.hosted import HostedPanic
+
             places = f"{panic.traceback()}\n" if isinstance(panic, HostedPanic) else ""
             raise CrashError(f"{places}Panic: {panic}")
         if not self._thread.is_alive():
             raise MachineError("the service has shut down")
 
+    def close(self) -> None:
+        """Let the model go; lanes that were not told to end keep it, and die with the process."""
+        if not self._thread.is_alive() and not self._lanes.are_alive():
+            self._model.close()
+
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """The thread ends when it is told to shut down; one that is not dies with the process."""
-        if error is None:
-            self._thread.join(5.0)
-            self._lanes.join()
+        self.close()
 
 
 class _Counter:
     """The cycle counter, compared with the clock of the process from when this is made."""
 
-    def __init__(self) -> None:
-        self._hosted = load_hosted([now_cycles])
+    def __init__(self, machine: HostedMachine) -> None:
+        self._machine = machine
         self._first, self._start = self._cycles(), time.monotonic()
 
     def frequency_hz(self) -> int:
@@ -124,4 +131,4 @@ class _Counter:
         return round((self._cycles() - self._first) / (time.monotonic() - self._start))
 
     def _cycles(self) -> int:
-        return int(self._hosted(now_cycles))
+        return self._machine.call(self._machine.launch.read_cycles)

@@ -6,11 +6,15 @@ all of them: `panic` is the first one's, with its lane's number.
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
-from axiom.compiler.hosted import Hosted
-from axiom.lang import Panic
-from axiom.metal.kernel.lanes import Lanes
+from axiom.lang.panic import Panic
+
+if TYPE_CHECKING:
+    from axiom.compiler.hosted import Hosted
+    from axiom.metal.kernel.lanes import Lanes
 
 STOP_SECONDS = 5.0
 
@@ -20,52 +24,75 @@ def processors() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
+@dataclass(frozen=True)
+class LaneCalls:
+    """The compiled functions of `metal.kernel.lanes.Lanes`, as Python calls them."""
+
+    set_count: Callable[[int], Any]
+    lane_loop: Callable[[int], Any]
+    stop: Callable[[], Any]
+    leave: Callable[[int], Any]
+
+    @classmethod
+    def of(cls, hosted: "Hosted", lanes: "Lanes") -> Self:
+        """Return those of lanes that were loaded with `lane_functions(lanes)`."""
+        return cls(
+            set_count=lambda count: hosted(lanes.set_count, count),
+            lane_loop=lambda lane: hosted(lanes.lane_loop, lane),
+            stop=lambda: hosted(lanes.stop),
+            leave=lambda lane: hosted(lanes.leave, lane),
+        )
+
+
+def lane_functions(lanes: "Lanes") -> list[Any]:
+    """Return what is to be loaded beside lane 0's function."""
+    return [lanes.set_count, lanes.lane_loop, lanes.stop, lanes.leave]
+
+
 class LaneThreads:
     """Threads for lanes 1 and up; lane 0 is the thread that calls `run_main`.
 
     With fewer processors than lanes some lanes share one, which is slow and gives the same results.
     """
 
-    def __init__(self, hosted: Hosted, lanes: Lanes, n_lanes: int) -> None:
-        """hosted: holds lane 0's function and, loaded together with it, `LaneThreads.functions(lanes)`."""
-        self._hosted, self._lanes = hosted, lanes
+    def __init__(self, calls: LaneCalls, n_lanes: int) -> None:
+        self._calls = calls
         self._places = processors()
         self._lock = threading.Lock()
         self.panic: Panic | None = None
         self.panic_lane = 0
-        hosted(lanes.set_count, n_lanes)
+        calls.set_count(n_lanes)
         self._threads = [
             threading.Thread(target=self._loop, args=(lane,), name=f"axiom-lane-{lane}", daemon=True)
             for lane in range(1, n_lanes)
         ]
-
-    @staticmethod
-    def functions(lanes: Lanes) -> list[Any]:
-        """Return what is to be loaded beside lane 0's function."""
-        return [lanes.set_count, lanes.lane_loop, lanes.stop, lanes.leave]
 
     def start(self) -> None:
         """Start the lanes."""
         for thread in self._threads:
             thread.start()
 
-    def run_main(self, main: Any, *arguments: Any) -> Any:
+    def run_main(self, main: Callable[[], Any]) -> Any:
         """Be lane 0: return what `main` does, or None after a panic; then tell the other lanes to end."""
         self._pin(0)
         try:
-            return self._hosted(main, *arguments)
+            return main()
         except Panic as panic:
             self._note(0, panic)
             return None
         finally:
-            self._hosted(self._lanes.stop)
+            self._calls.stop()
 
     def join(self) -> bool:
         """Wait for the lanes to end, once lane 0 has; False when one does not in time."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(STOP_SECONDS)
-        return not any(thread.is_alive() for thread in self._threads)
+        return not self.are_alive()
+
+    def are_alive(self) -> bool:
+        """Tell whether one of the threads runs."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def _pin(self, lane: int) -> None:
         """Keep the calling thread on one processor, where there is one for each lane."""
@@ -80,7 +107,7 @@ class LaneThreads:
     def _loop(self, lane: int) -> None:
         self._pin(lane)
         try:
-            self._hosted(self._lanes.lane_loop, lane)
+            self._calls.lane_loop(lane)
         except Panic as panic:
             self._note(lane, panic)
-            self._hosted(self._lanes.leave, lane)
+            self._calls.leave(lane)

@@ -1,27 +1,22 @@
 """What it takes to start a machine, remembered, so that the next start can do it first of all.
 
-A launch is decided by the packed model, the options and this program's own files. While the machine boots,
-the rest of the program is imported and the model's tokenizer is made. Light to import, for that reason.
+While the machine boots, the rest of the program is imported and the model's tokenizer is made. Light to
+import, for that reason.
 """
 
-import hashlib
-import json
 import os
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import axiom
 from axiom.host.errors import UserError
 from axiom.host.machine.guest_memory import available_bytes
 from axiom.host.machine.held_file import HeldFile
+from axiom.host.machine.launch_notes import read_note, write_note
 from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.qemu import MachineOptions, Qemu
-
-ROOMS = ("abi", "lang", "compiler", "metal", "host/image", "host/machine")
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,10 @@ class Started:
     began: float
     launched: float
     held: HeldFile | None = None
+
+    def model_path(self) -> Path:
+        """Return the packed model that the machine was started with."""
+        return Path(self.launch.model)
 
     def close(self) -> None:
         """End the machine and let its model go."""
@@ -101,42 +100,14 @@ def start_machine(launch: Launch, options: SessionOptions) -> Started:
 
 def remember_launch(launch: Launch, options: SessionOptions) -> None:
     """Keep a launch that has worked; where nothing can be written, nothing is kept."""
-    path = _place(launch.model, options)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(asdict(launch)))
-        os.replace(part, path)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
+    write_note(launch.model, options, asdict(launch))
 
 
 def remembered_launch(model: Path, options: SessionOptions) -> Launch | None:
     """Return the launch of a packed model with these options, if there was one and nothing has changed."""
     try:
-        fields: dict[str, Any] = json.loads(_place(str(model), options).read_text())
-        launch = Launch(**fields)
-    except (OSError, ValueError, TypeError):
+        launch = Launch(**read_note(str(model), options))
+    except TypeError:
         return None
     there = os.path.isfile(launch.image) and os.path.isfile(launch.model)
     return launch if there else None
-
-
-def _place(model: str, options: SessionOptions) -> Path:
-    digest = hashlib.sha256(f"{model}|{options!r}|".encode(errors="surrogateescape"))
-    root = os.path.dirname(axiom.__file__)
-    for room in ROOMS:
-        _add_files(digest, os.path.join(root, room))
-    return options.cache / "launches" / f"{digest.hexdigest()[:32]}.json"
-
-
-def _add_files(digest: Any, folder: str) -> None:
-    """Add the name, size and time of every source file; their contents would take longer to read."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.is_dir():
-                _add_files(digest, entry.path)
-            elif entry.name.endswith(".py"):
-                facts = entry.stat()
-                digest.update(f"{entry.path}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())

@@ -11,7 +11,7 @@ from axiom.host.model.content_key import content_id, remembered_content_id
 from axiom.host.model.gguf_file import open_gguf
 from axiom.host.model.llama import LlamaModel, read_llama
 from axiom.host.model.packed_cache import default_cache_dir as default_cache_dir
-from axiom.host.model.packed_cache import digests_dir, packed_path
+from axiom.host.model.packed_cache import digests_dir, older_paths, packed_path
 from axiom.host.model.packed_file import ModelFacts, PackedModel
 from axiom.host.model.packed_writer import Progress, write_packed
 from axiom.host.model.vocabulary import read_vocabulary
@@ -26,8 +26,8 @@ def packed_model(
     """Return the packed form of a GGUF file, from the cache when the same content was packed before.
 
     cache_dir: `default_cache_dir()` unless given. progress: called with what is being done, bytes done and
-    bytes in all. A cached file that is cut off or damaged is packed again; damage to the weights
-    themselves is left to whoever loads them, who has their digests.
+    bytes in all. A cached file that is cut off or damaged is packed again, and one of an earlier format is
+    removed; damage to the weights themselves is left to whoever loads them, who has their digests.
     Raises UserError naming what is wrong with the file, or that it cannot be stored.
     """
     folder = cache_dir if cache_dir is not None else default_cache_dir()
@@ -51,6 +51,8 @@ def packed_model(
     found = model_of_content(key, folder)
     if found is None:
         raise UserError(f"{packed_path(folder, key)} was damaged while it was written; check the disk.")
+    for old in older_paths(folder, key):
+        old.unlink(missing_ok=True)
     return found
 
 

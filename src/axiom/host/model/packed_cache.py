@@ -5,7 +5,7 @@ from pathlib import Path
 from axiom.host.cache import cache_dir
 from axiom.host.model.content_key import remembered_content_id
 
-FORMAT_VERSION = 5  # of what is packed; a new one leaves older cached files unused
+FORMAT_VERSION = 5  # of what is packed
 
 
 def default_cache_dir() -> Path:
@@ -21,6 +21,13 @@ def digests_dir(folder: Path) -> Path:
 def packed_path(folder: Path, content_id: bytes) -> Path:
     """Return where the packed form of a content is kept."""
     return folder / f"{content_id.hex()}-{FORMAT_VERSION}.axm"
+
+
+def older_paths(folder: Path, content_id: bytes) -> list[Path]:
+    """Return the packed forms of a content that were made in earlier formats."""
+    return [
+        path for n in range(FORMAT_VERSION) if (path := folder / f"{content_id.hex()}-{n}.axm").exists()
+    ]
 
 
 def remembered_content(gguf_path: Path, folder: Path) -> bytes | None:

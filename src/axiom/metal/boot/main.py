@@ -80,7 +80,7 @@ from axiom.metal.kernel.link import start_link
 from axiom.metal.kernel.panic import set_crash_place
 from axiom.metal.kernel.scheduler import Task, TaskStatus, make_run
 from axiom.metal.kernel.serial_link import serial_link_step
-from axiom.metal.kernel.watchdog import start_watchdog
+from axiom.metal.kernel.watchdog import prepare_watchdog, start_watchdog
 
 SERIAL_BUDGET_CYCLES = 20_000_000
 CHECK_BUDGET_CYCLES = 200_000_000
@@ -202,6 +202,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     @fn(export="axiom_run")
     def run() -> None:
         model_start.load(ecam_place[0])
+        prepare_watchdog()
         engine.bind(
             state,
             memory_of(RegionKind.WEIGHTS),

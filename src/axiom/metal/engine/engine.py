@@ -18,7 +18,21 @@ from axiom.abi.link import (
     StartMessage,
 )
 from axiom.abi.trace import TraceRecord
-from axiom.lang import Slice, f32, fill_zero, fn, i32, minimum, reinterpret, table, u8, u32, u64, urange
+from axiom.lang import (
+    Slice,
+    f32,
+    fill_zero,
+    fn,
+    i32,
+    minimum,
+    reinterpret,
+    static,
+    table,
+    u8,
+    u32,
+    u64,
+    urange,
+)
 from axiom.metal.engine.activations import plan_activations
 from axiom.metal.engine.forward import Share, make_execute
 from axiom.metal.engine.kv_cache import kv_cache_bytes
@@ -115,11 +129,14 @@ def make_engine(spec: EngineSpec) -> Engine:
     def bind(state: EngineState, weights: Slice[u8], kv_cache: Slice[u8], activations: Slice[u8]) -> None:
         assert kv_cache.length >= kv_bytes, "the KV cache region is too small"
         assert activations.length >= at.bytes, "the activations region is too small"
-        fill_zero(activations)
+        for buffer in static(at.padded()):
+            fill_zero(activations.part(buffer.offset, buffer.bytes))
         state.weights = weights
         state.kv_cache = kv_cache
         state.activations = activations
         state.logits_view = padded_logits(state).part(0, n_vocab)
+        for lane in urange(u32(n_lanes)):
+            clear_trace(trace_ring(state, lane))
         state.phase = Phase.IDLE
 
     @fn

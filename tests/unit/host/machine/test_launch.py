@@ -10,7 +10,8 @@ import pytest
 
 import axiom
 from axiom.host.errors import UserError
-from axiom.host.machine.launch import ROOMS, Launch, remember_launch, remembered_launch, start_machine
+from axiom.host.machine.launch import Launch, remember_launch, remembered_launch, start_machine
+from axiom.host.machine.launch_notes import ROOMS
 from axiom.host.machine.options import SessionOptions
 
 

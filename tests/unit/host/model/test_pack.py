@@ -16,6 +16,7 @@ from gguf.quants import dequantize
 from axiom.host.errors import UserError
 from axiom.host.model.layout import LAYOUTS, unpack_matrix
 from axiom.host.model.pack import default_cache_dir, packed_model
+from axiom.host.model.packed_cache import FORMAT_VERSION
 from axiom.host.model.packed_file import PackedModel, read_packed
 from tests.unit.host.model.gguf_builder import TOKENS, gguf_bytes, llama_entries, llama_values, write
 
@@ -113,6 +114,21 @@ def test_the_same_content_is_packed_once(tmp_path: Path) -> None:
     copy = shutil.copy(source, tmp_path / "copy.gguf")
     assert packed_model(Path(copy), cache).path == first.path
     assert first.path.stat().st_mtime_ns == written
+
+
+def test_what_an_earlier_format_has_kept_is_removed(tmp_path: Path) -> None:
+    source = write(tmp_path, gguf_bytes(llama_values(), llama_entries()))
+    folder = tmp_path / "cache"
+    kept = packed_model(source, folder).path
+    older, other = (
+        kept.with_name(kept.name.replace(f"-{FORMAT_VERSION}", "-4")),
+        folder / f"{'0' * 64}-4.axm",
+    )
+    kept.rename(older)
+    other.write_bytes(b"of another model")
+    assert packed_model(source, folder).path == kept
+    assert not older.exists()
+    assert other.exists()
 
 
 def test_other_content_is_packed_anew(tmp_path: Path) -> None:

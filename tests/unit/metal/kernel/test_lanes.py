@@ -11,7 +11,7 @@ import pytest
 
 from axiom.abi.boot import MAX_LANES
 from axiom.compiler.hosted import Hosted, HostedPanic, load_hosted
-from axiom.host.machine.lane_threads import LaneThreads
+from axiom.host.machine.lane_threads import LaneCalls, LaneThreads, lane_functions
 from axiom.lang import array, fn, panic, static_var, u32, u64, urange, volatile_load, volatile_store
 from axiom.metal.arch.processor import pause, read_cycles
 from axiom.metal.kernel.lanes import PARK_CYCLES, Lanes, make_lanes
@@ -35,10 +35,11 @@ def keep_processors() -> Generator[None]:
 
 def run_lanes(lanes: Lanes, main: Any, n_lanes: int, *arguments: Any) -> tuple[Any, LaneThreads]:
     """Run `main` as lane 0 until all lanes have ended; return its result and the threads."""
-    threads = LaneThreads(load_hosted([main, *LaneThreads.functions(lanes)]), lanes, n_lanes)
+    hosted = load_hosted([main, *lane_functions(lanes)])
+    threads = LaneThreads(LaneCalls.of(hosted, lanes), n_lanes)
     with keep_processors():
         threads.start()
-        result = threads.run_main(main, *arguments)
+        result = threads.run_main(lambda: hosted(main, *arguments))
     assert threads.join(), "a lane did not end"
     return result, threads
 
@@ -82,8 +83,8 @@ def make_bystander() -> tuple[Lanes, Any, Any]:
 
 def test_a_lane_without_work_sleeps_and_wakes_for_the_next_operation() -> None:
     lanes, once, _ = make_bystander()
-    hosted: Hosted = load_hosted([once, *LaneThreads.functions(lanes)])
-    threads = LaneThreads(hosted, lanes, 3)
+    hosted: Hosted = load_hosted([once, *lane_functions(lanes)])
+    threads = LaneThreads(LaneCalls.of(hosted, lanes), 3)
     threads.start()
     hosted(once)
     deadline = time.monotonic() + SLEEP_SECONDS
@@ -135,12 +136,13 @@ def test_no_operation_is_lost_when_lane_0_loses_its_processor_at_a_ticket() -> N
     results: list[Any] = []
     with keep_processors():
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        threads = LaneThreads(load_hosted([in_pairs, *LaneThreads.functions(lanes)]), lanes, 2)
+        hosted = load_hosted([in_pairs, *lane_functions(lanes)])
+        threads = LaneThreads(LaneCalls.of(hosted, lanes), 2)
         threads.start()
 
         def idly() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            results.append(threads.run_main(in_pairs, 50, 2 * PARK_CYCLES))
+            results.append(threads.run_main(lambda: hosted(in_pairs, 50, 2 * PARK_CYCLES)))
 
         main = threading.Thread(target=idly)
         main.start()
@@ -201,11 +203,11 @@ def lift_hurdle() -> None:
 
 def test_a_lane_that_does_not_answer_is_named() -> None:
     lanes, main = make_failing(wait_at_hurdle, 2, 200_000_000)
-    hosted = load_hosted([main, lift_hurdle, *LaneThreads.functions(lanes)])
-    threads = LaneThreads(hosted, lanes, 3)
+    hosted = load_hosted([main, lift_hurdle, *lane_functions(lanes)])
+    threads = LaneThreads(LaneCalls.of(hosted, lanes), 3)
     with keep_processors():
         threads.start()
-        threads.run_main(main)
+        threads.run_main(lambda: hosted(main))
     hosted(lift_hurdle)
     assert threads.join()
     assert str(threads.panic) == "panic: lane 2 did not finish its share"

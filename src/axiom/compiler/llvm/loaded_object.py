@@ -1,0 +1,84 @@
+"""An object of compiled functions in this process, and how they are called. Light to import.
+
+Every root has a thunk, made by `compiler.llvm.jit`, with one C signature:
+`int thunk(void *result, uint64_t *arguments, uint64_t *record)`; 1 means that the call has panicked, and
+the record then says how.
+"""
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+
+import llvmlite.binding as llvm
+
+from axiom.compiler.elf_symbols import only_for_running
+from axiom.compiler.llvm.codegen import target_machine
+
+TRIPLE = "x86_64-unknown-linux-gnu"
+
+# The record of a call, in words: what a panic says, then frames, then the jump buffer of the C library.
+RECORD_WORDS = 128
+MAX_FRAMES = 40
+N_FRAMES_AT = 5
+OUTER_FRAME_AT = 6
+FRAMES_AT = 8
+JUMP_AT = 64
+
+LEAST_RESULT_BYTES = 16
+_Thunk = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def thunk_name(symbol: str) -> str:
+    """Return the symbol of a root's thunk."""
+    return f"ax.thunk.{symbol}"
+
+
+class CodePanic(Exception):
+    """A call has panicked; record: what it left, RECORD_WORDS words."""
+
+    def __init__(self, record: list[int]) -> None:
+        super().__init__("compiled code has panicked")
+        self.record = record
+
+
+@functools.cache
+def _record_key() -> int:
+    """Return the key under which each thread keeps the record of the call that it is in."""
+    key = ctypes.c_uint32(0)
+    if ctypes.CDLL(None).pthread_key_create(ctypes.byref(key), None) != 0:
+        raise OSError("no thread-specific storage is left in this process")
+    return key.value
+
+
+class LoadedObject:
+    """An object in executable memory; keep it alive as long as its code may run."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        machine = target_machine(TRIPLE, 3, jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(only_for_running(data)))
+        self._engine.finalize_object()
+        self._thunks: dict[str, Callable[[int, int, int], int]] = {}
+        key_at = self._engine.get_global_value_address("ax.record.key")
+        ctypes.c_uint32.from_address(key_at).value = _record_key()
+
+    def address(self, symbol: str) -> int:
+        """Return the address of a function by its symbol."""
+        return self._engine.get_function_address(symbol)
+
+    def call(self, symbol: str, words: Sequence[int], result_bytes: int = 0) -> bytearray:
+        """Call a root; return what it left as its result, at least LEAST_RESULT_BYTES. Raises CodePanic.
+
+        words: its arguments as its thunk takes them, two for a slice: the address and the count.
+        """
+        thunk = self._thunks.get(symbol)
+        if thunk is None:
+            thunk = self._thunks[symbol] = _Thunk(self.address(thunk_name(symbol)))
+        packed = (ctypes.c_uint64 * max(1, len(words)))(*words)
+        record = (ctypes.c_uint64 * RECORD_WORDS)()
+        data = bytearray(max(LEAST_RESULT_BYTES, result_bytes))
+        place = (ctypes.c_char * len(data)).from_buffer(data)
+        if thunk(ctypes.addressof(place), ctypes.addressof(packed), ctypes.addressof(record)):
+            raise CodePanic(list(record))
+        return data
