@@ -7,6 +7,7 @@ the stack, which is in the first-level cache.
 from axiom.lang import (
     Slice,
     array,
+    bitcast,
     convert,
     f16,
     f32,
@@ -28,6 +29,12 @@ from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_32_AT, SCALE_AT, SUM_AT
 from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
+
+# Integer sums that start from the bits of 1.5 * 2^23 are floats that are as much more than that as the sums
+# are more than 0, up to 2^22 either way: nothing has to be converted. What the start comes to is taken away
+# by the multiplication with the block's scale, an integer below 64, so that every product is exact.
+FLOAT_START_VALUE = 12582912.0
+FLOAT_START = 0x4B400000
 
 
 @fn(inline="always")
@@ -57,13 +64,16 @@ def tile_with_minimums(
             b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
         )
         x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
+        for at in static(range(0, 16 * tile * at_once, 16)):
+            vstore(dots.all, at, splat(i32, 16, FLOAT_START))
         block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 0, 8)
         for i in static(range(at_once)):
             scale = k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
+            start = scale * splat(f32, 16, -FLOAT_START_VALUE)
             for t in static(range(tile)):
                 at = 16 * (i * tile + t)
                 factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
-                scaled = convert(f32, vload(dots.all, at, 16)) * scale
+                scaled = fma(bitcast(f32, vload(dots.all, at, 16)), scale, start)
                 vstore(parts.all, at, fma(scaled, factor, vload(parts.all, at, 16)))
     for i in static(range(at_once)):
         w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
