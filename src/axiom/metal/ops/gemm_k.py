@@ -31,10 +31,10 @@ from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
 SUPER_X_BYTES = 8 * BLOCK_BYTES
 
 # Integer sums that start from the bits of 1.5 * 2^23 are floats that are as much more than that as the sums
-# are more than 0, up to 2^22 either way: nothing has to be converted. What the start comes to is taken away
-# by the multiplication with the block's scale, an integer below 64, so that every product is exact.
-FLOAT_START_VALUE = 12582912.0
-FLOAT_START = 0x4B400000
+# are more than 0, up to 2^22 either way (a block's are below 2^17): nothing has to be converted. What the
+# start comes to is taken away by the multiplication with the block's scale, an integer below 64, so that
+# every product is exact, as it is in `gemv_k`.
+FLOAT_START = 1.5 * 2.0**23
 
 
 @fn(inline="always")
@@ -65,11 +65,11 @@ def tile_with_minimums(
         )
         x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
         for at in static(range(0, 16 * tile * at_once, 16)):
-            vstore(dots.all, at, splat(i32, 16, FLOAT_START))
+            vstore(dots.all, at, bitcast(i32, splat(f32, 16, FLOAT_START)))
         block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 0, 8)
         for i in static(range(at_once)):
             scale = k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
-            start = scale * splat(f32, 16, -FLOAT_START_VALUE)
+            start = scale * splat(f32, 16, -FLOAT_START)
             for t in static(range(tile)):
                 at = 16 * (i * tile + t)
                 factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)

@@ -84,6 +84,26 @@ def test_a_batch_has_the_bits_of_each_token(
         assert np.isnan(made[:, width:]).all()
 
 
+@pytest.mark.parametrize("target", GEMM_TARGETS)
+@pytest.mark.parametrize(("layout", "largest"), [("q4_kx16", 15), ("q5_kx16", 31)])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_sums_have_the_bits_of_each_token(
+    target: str, layout: str, largest: int, sign: float
+) -> None:
+    """All quants at their largest, and scales from none to the largest: as much as a sum can be."""
+    matrix, n_tokens = Matrix(layout, 16, 256), 30
+    packed = np.full(matrix.bytes, 0xFF, np.uint8)
+    packed[:64].view(np.float16)[:] = 1.0
+    scales = np.repeat(np.array([0, 1, 2, 31, 32, 61, 62, 63], np.uint8), 16)
+    packed[64:192], packed[192:320] = scales, 0
+    activations = activation_rows(matrix, np.full((n_tokens, 256), sign * 127, np.float32))
+    expected, made = np.zeros(16, np.float32), np.full((n_tokens, 16), np.nan, np.float32)
+    run(target, gemv_for(matrix), packed, activations[0], expected)
+    assert expected.tolist() == [sign * 127 * largest * 32 * (0 + 1 + 2 + 31 + 32 + 61 + 62 + 63)] * 16
+    run(target, gemm_for(matrix, 16), packed, activations.reshape(-1), made.reshape(-1), 0, 1, n_tokens)
+    assert made.tobytes() == np.tile(expected, n_tokens).tobytes()
+
+
 @pytest.mark.parametrize("layout", [*NIBBLES, *SUPER, "q8_0x16"])
 def test_matrix_tiles_have_the_bits_of_dot_products(layout: str) -> None:
     """More row groups and columns than are done at once, tiles that are full and one that is not."""
