@@ -22,7 +22,7 @@ import numpy as np
 from axiom.compiler.hosted import load_hosted, load_without
 from axiom.lang import PanicReason, Target
 from axiom.metal.ops.gemm import activation_row_bytes
-from axiom.metal.ops.matrix import Matrix
+from axiom.metal.ops.matrix import Matrix, row_stride
 from tests.performance.ops import FILL, LAYOUTS, TARGETS, gemm_all, gemv_all, huge_memory, seconds
 
 ROWS, COLUMNS = 2048, 2048
@@ -47,7 +47,7 @@ def measure(target: Target, layouts: list[str], rounds: int) -> Iterator[Cost]:
         matrix = Matrix(layout, ROWS, COLUMNS)
         memory = huge_memory(GEMV_MATRICES * matrix.bytes)
         activations = np.full(activation_row_bytes(matrix) * BATCH, FILL, np.uint8)
-        out = np.zeros(ROWS * BATCH, np.float32)
+        out = np.zeros(row_stride(ROWS) * BATCH, np.float32)
         for name, op, used, count in (
             ("gemv", gemv_all(matrix), memory, GEMV_MATRICES),
             ("gemm", gemm_all(matrix), memory[: matrix.bytes], BATCH),

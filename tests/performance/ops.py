@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axiom.compiler.hosted import Hosted, load_hosted
+from axiom.host.machine.tile_permission import ask_for_tiles
 from axiom.lang import (
     X86_64_V3,
+    X86_64_V4_AMX,
     X86_64_V4_VNNI,
     Slice,
     Target,
@@ -40,10 +42,10 @@ from axiom.lang import (
 from axiom.metal.arch.simd import dot4_small
 from axiom.metal.ops.gemm import activation_row_bytes, gemm
 from axiom.metal.ops.gemv import gemv
-from axiom.metal.ops.matrix import Matrix
+from axiom.metal.ops.matrix import Matrix, row_stride
 from axiom.metal.ops.plain_read import plain_read
 
-TARGETS = {target.name: target for target in (X86_64_V4_VNNI, X86_64_V3)}
+TARGETS = {target.name: target for target in (X86_64_V4_AMX, X86_64_V4_VNNI, X86_64_V3)}
 LAYOUTS = ("q4_0x16", "q8_0x16", "q4_kx16", "q6_kx16", "f16x16", "f32x16")
 GEMV_SHAPES = ((2048, 2048), (8192, 2048), (2048, 8192), (4096, 4096))
 GEMM_SHAPES = ((2048, 2048), (8192, 2048), (2048, 8192), (4096, 4096))
@@ -109,7 +111,14 @@ def gemm_all(matrix: Matrix) -> Any:
     @fn
     def run(weights: Slice[u8], activations: Slice[u8], out: Slice[f32], n_tokens: u64) -> None:
         gemm(
-            matrix, weights, activations, out, u64(0), u64(matrix.n_groups), n_tokens, matrix.n_groups * 16
+            matrix,
+            weights,
+            activations,
+            out,
+            u64(0),
+            u64(matrix.n_groups),
+            n_tokens,
+            row_stride(matrix.rows),
         )
 
     return run
@@ -181,8 +190,8 @@ def gemm_lines(
             matrix = Matrix(layout, rows, columns)
             op, loaded = gemm_all(matrix), load_hosted([gemm_all(matrix)], target)
             used = memory[: matrix.bytes]
-            activations = np.full(activation_row_bytes(matrix) * n_tokens, FILL, np.uint8)
-            out = np.zeros(matrix.n_groups * 16 * n_tokens, np.float32)
+            activations = np.full(activation_row_bytes(matrix) * (n_tokens + 15), FILL, np.uint8)
+            out = np.zeros(row_stride(matrix.rows) * n_tokens, np.float32)
             peak = partial(read, dot_peak, PEAK_ROUNDS, 0x01010101)
             multiply = partial(loaded, op, used, activations, out, n_tokens)
             a, b = in_turns([peak, multiply], rounds)
@@ -208,6 +217,9 @@ def main() -> None:
     memory = huge_memory(int(options.gigabytes * 1e9) // 4096 * 4096)
     for name in options.targets.split(","):
         target = TARGETS[name]
+        if target.has_tiles and not ask_for_tiles():
+            print(f"{name}: Linux does not give matrix tiles to processes here")
+            continue
         if "gemv" in options.ops:
             for line in gemv_lines(target, layouts, memory, options.rounds):
                 print(line, flush=True)

@@ -18,7 +18,7 @@ ROW_BYTES = 64
 _CONFIGURATION_BYTES = 64
 _COLUMN_BYTES_AT = 16
 _ROWS_AT = 48
-_INPUTS = "r,r,r,r,r,~{memory}"
+_INPUTS = "r,r,r,r,r,r,~{memory}"
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class TileUse:
 
     @property
     def text(self) -> str:
-        """The instructions: operands are x, its stride, w, its stride, and the sums."""
+        """The instructions: operands are x, its stride, w, its stride, the sums, a row of starts."""
         return (
-            f"tilezero %tmm0; tileloadd ($0,$1,1), %tmm{self.x}; tileloadd ($2,$3,1), %tmm{self.w};"
+            f"tileloadd ($5), %tmm0; tileloadd ($0,$1,1), %tmm{self.x}; tileloadd ($2,$3,1), %tmm{self.w};"
             f" tdpbssd %tmm{self.w}, %tmm{self.x}, %tmm0; tilestored %tmm0, ($4,$3,1)"
         )
 
@@ -71,15 +71,19 @@ def stop_tiles() -> None:
 
 
 @fn(inline="always")
-def multiply_tile(use: TileUse, x: Slice[u8], x_stride: int, w: Slice[u8], sums: Slice[i32]) -> None:
-    """Store sums[16 * t + r], the sum over the columns c of x[t * x_stride + c] * w[r, c], as signed bytes.
+def multiply_tile(
+    use: TileUse, x: Slice[u8], x_stride: int, w: Slice[u8], start: Slice[i32], sums: Slice[i32]
+) -> None:
+    """Store sums[16 * t + r]: start[r], and the products of columns c, x[t * x_stride + c] * w[r, c].
 
-    w: for every four columns 64 bytes, byte 4 * r + e for row r. Requires `start_tiles`.
+    x, w: signed bytes; w: for every four columns 64 bytes, byte 4 * r + e for row r. start: what the
+    sums of 16 rows start from. Requires `start_tiles`.
     """
     x_part = x.part(0, (TILE_TOKENS - 1) * x_stride + use.columns)
     w_part = w.part(0, TILE_ROWS * use.columns)
     out = sums.part(0, TILE_ROWS * TILE_TOKENS)
-    # SAFETY: the three parts are what the tiles' shapes reach.
+    first = start.part(0, TILE_ROWS)
+    # SAFETY: the four parts are what the tiles' shapes reach.
     with unsafe:
         asm(
             use.text,
@@ -89,4 +93,5 @@ def multiply_tile(use: TileUse, x: Slice[u8], x_stride: int, w: Slice[u8], sums:
             address_of(w_part),
             u64(ROW_BYTES),
             address_of(out),
+            address_of(first),
         )

@@ -1,8 +1,8 @@
 """Where each buffer of the forward pass lies in the activations region.
 
 Every buffer starts on a cache line. A buffer of numbers holds one row per token of a batch (or per lane),
-each padded with zeros to a multiple of 16 numbers; the rows follow one another. Everything but padding is
-written before it is read, so that nothing else has to be cleared: a first touch of all of it takes 10 ms.
+each padded with zeros to a multiple of 16 numbers, a `row_stride` after the one before. Everything but
+padding is written before it is read, so that nothing else has to be cleared: a first touch takes 10 ms.
 """
 
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.engine.trace import TRACE_BYTES
 from axiom.metal.ops.attention import score_count, sum_count
 from axiom.metal.ops.gemm import padded_tokens
-from axiom.metal.ops.matrix import round_up
+from axiom.metal.ops.matrix import round_up, row_stride
 from axiom.metal.ops.quantise import quantised_stride
 
 CACHE_LINE_BYTES = 64
@@ -94,8 +94,8 @@ def plan_activations(spec: EngineSpec) -> Activations:
         return place(round_up(count, 16) * F32_BYTES, padded=count % 16 != 0)
 
     def batch(count: int, more: int = 0) -> Buffer:
-        stride = round_up(count, 16)
-        padded = stride != count or more != 0
+        stride = row_stride(count)
+        padded = count % 16 != 0 or more != 0
         return place((stride * spec.n_batch + more) * F32_BYTES, stride, padded)
 
     def per_lane(count: int) -> Buffer:

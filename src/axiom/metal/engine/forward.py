@@ -19,7 +19,7 @@ from axiom.metal.ops.embedding import embed_row
 from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import store_key, store_value
-from axiom.metal.ops.matrix import Matrix, round_up
+from axiom.metal.ops.matrix import Matrix, round_up, row_stride
 from axiom.metal.ops.quantise import quantise, quantised_stride
 from axiom.metal.ops.rmsnorm import rmsnorm
 from axiom.metal.ops.rope import rope, rope_tables
@@ -89,18 +89,19 @@ def layer_cache(cache: KvCache, state: EngineState, layer: u64) -> Slice[u8]:
 def matmul(matrix: Matrix, state: EngineState, record: OperationRecord, share: Share) -> None:
     """Multiply the tokens by the lane's row groups of a matrix of this shape."""
     n_rows = matrix.n_groups * 16
+    stride = row_stride(n_rows)
     n_tokens = u64(state.n_tokens)
     row_bytes = activation_row_bytes(matrix)
     weights = state.weights.part(record.weights, matrix.bytes)
     rows = padded_tokens(n_tokens) if matrix.quantised else n_tokens
     source = bytes_at(state, record.source, rows * row_bytes)
-    target = floats_at(state, record.target, n_tokens * n_rows)
+    target = floats_at(state, record.target, (n_tokens - 1) * stride + n_rows)
     first = first_row(share, u64(matrix.n_groups))
     last = end_row(share, u64(matrix.n_groups))
     if n_tokens == 1:
         gemv(matrix, weights, source, target, first, last)
     else:
-        gemm(matrix, weights, source, target, first, last, n_tokens, n_rows)
+        gemm(matrix, weights, source, target, first, last, n_tokens, stride)
 
 
 def make_execute(
@@ -147,11 +148,11 @@ def make_execute(
     @fn
     def quantise_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
         columns = u64(record.count)
-        padded = (columns + 15) // 16 * 16
+        stride = (columns + 15) // 16 * 16 | 16
         n_bytes = quantised_stride(columns)
         n_tokens = u64(state.n_tokens)
         for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
-            source = floats_at(state, record.source + token * padded * 4, columns)
+            source = floats_at(state, record.source + token * stride * 4, columns)
             quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
 
     @fn
@@ -219,7 +220,7 @@ def make_execute(
         first = first_row(share, count // 16) * 16
         n_rows = end_row(share, count // 16) * 16 - first
         for token in urange(u64(state.n_tokens)):
-            start = (token * count + first) * 4
+            start = (token * (count | 16) + first) * 4
             target = floats_at(state, record.target + start, n_rows)
             add(target, floats_at(state, record.source + start, n_rows))
 
@@ -229,7 +230,7 @@ def make_execute(
         first = first_row(share, count // 16) * 16
         n_rows = end_row(share, count // 16) * 16 - first
         for token in urange(u64(state.n_tokens)):
-            start = (token * count + first) * 4
+            start = (token * (count | 16) + first) * 4
             target = floats_at(state, record.target + start, n_rows)
             swiglu(target, floats_at(state, record.source + start, n_rows))
 

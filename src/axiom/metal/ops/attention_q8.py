@@ -1,7 +1,7 @@
 """One tile of attention over keys and values in q8_0 (see `kv_layout`).
 
 The query is quantised as activations are (see `quantise`), so that a block's products are summed as
-integers, exactly; a score is summed block by block, acc = fma(f32(sum), f32(d_key) * d_query, acc). A
+integers, exactly; a score is summed block by block, acc = fma(sum * d_key, d_query, acc). A
 value's weight is multiplied by the value's scale, once per block, and then by its bytes as numbers. For the
 sum of values see `attention`.
 """
@@ -31,10 +31,11 @@ from axiom.lang import (
     vstore,
 )
 from axiom.metal.arch.simd import dot4
+from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.kv_layout import BLOCK, SCALES_BYTES, TILE, KvForm
 from axiom.metal.ops.kv_quantise import read_block
 from axiom.metal.ops.matrix import round_up
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT, quantise
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_128_AT, quantise
 
 PREFETCH_BYTES = 4096
 WHOLE_BLOCK_BYTES = SCALES_BYTES + BLOCK * TILE
@@ -100,7 +101,7 @@ def add_block_scores(
     sums = array(i32, 32 * together)
     for row in static(range(together)):
         query = queries.part(b * BLOCK_BYTES + row * query_bytes_q8(form), BLOCK_BYTES)
-        vstore(sums.all, 32 * row, splat(i32, 16, load_bytes(i32, query, OFFSET_128_AT)))
+        vstore(sums.all, 32 * row, splat(i32, 16, load_bytes(i32, query, START_128_AT)))
     for v in static(range(round_up(count, 4) // 4)):
         key = vload_bytes(u8, 64, block, SCALES_BYTES + 64 * v)
         for row in static(range(together)):
@@ -112,9 +113,9 @@ def add_block_scores(
     for row in static(range(together)):
         query = queries.part(b * BLOCK_BYTES + row * query_bytes_q8(form), BLOCK_BYTES)
         whole = vload(sums.all, 32 * row, 16) + vload(sums.all, 32 * row + 16, 16)
-        factor = scales * splat(f32, 16, load_bytes(f32, query, SCALE_AT))
+        factor = splat(f32, 16, load_bytes(f32, query, SCALE_AT))
         total = vload(totals, 16 * row, 16)
-        vstore(totals, 16 * row, fma(convert(f32, whole), factor, total))
+        vstore(totals, 16 * row, fma(scaled_sum(whole, scales), factor, total))
 
 
 @fn(inline="always")

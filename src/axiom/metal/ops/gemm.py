@@ -16,6 +16,7 @@ from axiom.lang import (
     load_bytes,
     minimum,
     prefetch,
+    reinterpret,
     splat,
     static,
     u8,
@@ -29,7 +30,7 @@ from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemm_blocks import tile_blocks
 from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
 from axiom.metal.ops.gemm_tiles import gemm_tiles
-from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, round_up
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, row_stride
 from axiom.metal.ops.quantise import BLOCK_BYTES, quantised_stride
 from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES, stretch_units, unpack_stretch
 
@@ -54,7 +55,7 @@ def activation_row_bytes(matrix: Matrix) -> int:
     """Return the bytes from one token's activations to the next."""
     if matrix.quantised:
         return int(quantised_stride(u64(matrix.columns)))
-    return round_up(matrix.columns, 16) * 4
+    return row_stride(matrix.columns) * 4
 
 
 @fn(inline="always")
@@ -177,6 +178,8 @@ def quantised_tile(
     x_bytes = matrix.unit_columns // BLOCK_COLUMNS * BLOCK_BYTES
     rows = activations.part(token * row_bytes, tile * row_bytes)
     sums = array(f32, 16 * tile * at_once)
+    for t in static(range(tile)):
+        ask_for_sums(at_once, out, (token + (tile + t)) * out_stride + g * 16)
     if first > 0:
         for i in static(range(at_once)):
             for t in static(range(tile)):
@@ -201,6 +204,13 @@ def quantised_tile(
     for i in static(range(at_once)):
         for t in static(range(tile)):
             vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))
+
+
+@fn(inline="always")
+def ask_for_sums(at_once: int, out: Slice[f32], at: u64) -> None:
+    """Ask for the sums of one token's row groups, which the tile after this one goes on with."""
+    for i in static(range(at_once)):
+        prefetch(reinterpret(u8, out), at * 4 + 64 * i)
 
 
 @fn(inline="always")

@@ -24,9 +24,10 @@ from axiom.lang import (
     vstore,
 )
 from axiom.metal.arch.simd import dot4, dot4_small
+from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix
 from axiom.metal.ops.nibbles import nibble_start, nibble_sum
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_128_AT
 from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES
 
 
@@ -76,7 +77,7 @@ def tile_blocks(
         if nibbles:
             start = nibble_start(NIBBLE_BLOCKS[matrix.layout], x)
         else:
-            start = splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT))
+            start = splat(i32, 16, load_bytes(i32, x, START_128_AT))
         for i in static(range(at_once)):
             vstore(dots.all, 16 * (i * tile + t), start)
     block_dots(nibbles, at_once, quants, rows, dots.all, row_bytes, tile, 0, 8)
@@ -92,8 +93,8 @@ def tile_blocks(
 
 @fn(inline="always")
 def block_sum(matrix: Matrix, w: Slice[u8], x: Slice[u8], dots: Vec[i32], acc: Vec[f32]) -> Vec[f32]:
-    """Add what a block of any of these layouts came to; dots: the exact integer sums."""
+    """Add what a block of any of these layouts came to; dots: the exact float sums."""
     if matrix.layout in NIBBLE_BLOCKS:
         return nibble_sum(NIBBLE_BLOCKS[matrix.layout], w, x, dots, acc)
-    scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
-    return fma(convert(f32, dots), scale, acc)
+    scale = convert(f32, vload_bytes(f16, 16, w, 0))
+    return fma(scaled_sum(dots, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)

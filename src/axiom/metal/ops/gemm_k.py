@@ -7,7 +7,6 @@ the stack, which is in the first-level cache.
 from axiom.lang import (
     Slice,
     array,
-    bitcast,
     convert,
     f16,
     f32,
@@ -22,19 +21,14 @@ from axiom.lang import (
     vload_bytes,
     vstore,
 )
+from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.gemm_blocks import block_dots
 from axiom.metal.ops.gemv_k import k_minimum, k_scale, k_sum, number_of, q6_k_scale
 from axiom.metal.ops.matrix import Matrix
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_32_AT, SCALE_AT, SUM_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
 from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
-
-# Integer sums that start from the bits of 1.5 * 2^23 are floats that are as much more than that as the sums
-# are more than 0, up to 2^22 either way (a block's are below 2^17): nothing has to be converted. What the
-# start comes to is taken away by the multiplication with the block's scale, an integer below 64, so that
-# every product is exact, as it is in `gemv_k`.
-FLOAT_START = 1.5 * 2.0**23
 
 
 @fn(inline="always")
@@ -65,15 +59,14 @@ def tile_with_minimums(
         )
         x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
         for at in static(range(0, 16 * tile * at_once, 16)):
-            vstore(dots.all, at, bitcast(i32, splat(f32, 16, FLOAT_START)))
+            vstore(dots.all, at, splat(i32, 16, FLOAT_START_BITS))
         block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 0, 8)
         for i in static(range(at_once)):
             scale = k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
-            start = scale * splat(f32, 16, -FLOAT_START)
             for t in static(range(tile)):
                 at = 16 * (i * tile + t)
                 factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
-                scaled = fma(bitcast(f32, vload(dots.all, at, 16)), scale, start)
+                scaled = scaled_sum(vload(dots.all, at, 16), scale)
                 vstore(parts.all, at, fma(scaled, factor, vload(parts.all, at, 16)))
     for i in static(range(at_once)):
         w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
@@ -106,7 +99,7 @@ def tile_q6_k(
         for half in static((1, 0)):
             dots = array(i32, 16 * tile * at_once)
             for t in static(range(tile)):
-                offset = splat(i32, 16, load_bytes(i32, x, t * row_bytes + OFFSET_32_AT + 4 * half))
+                offset = splat(i32, 16, load_bytes(i32, x, t * row_bytes + START_32_AT + 4 * half))
                 for i in static(range(at_once)):
                     vstore(dots.all, 16 * (i * tile + t), offset)
             block_dots(True, at_once, block, x, dots.all, row_bytes, tile, 4 * half, 4 * half + 4)
@@ -114,11 +107,11 @@ def tile_q6_k(
                 scale = q6_k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), 2 * b + half)
                 for t in static(range(tile)):
                     at = 16 * (i * tile + t)
-                    number = convert(f32, vload(dots.all, at, 16))
+                    dot = vload(dots.all, at, 16)
                     if half == 1:
-                        vstore(both.all, at, number * scale)
+                        vstore(both.all, at, scaled_sum(dot, scale))
                     else:
-                        vstore(both.all, at, fma(number, scale, vload(both.all, at, 16)))
+                        vstore(both.all, at, fma(float_sum(dot), scale, vload(both.all, at, 16)))
         for i in static(range(at_once)):
             for t in static(range(tile)):
                 at = 16 * (i * tile + t)

@@ -17,6 +17,8 @@ from axiom.lang import (
     i32,
     minimum,
     prefetch,
+    reinterpret,
+    splat,
     static,
     u8,
     u64,
@@ -33,6 +35,7 @@ from axiom.metal.arch.tiles import (
     start_tiles,
     stop_tiles,
 )
+from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.gemm_blocks import block_sum
 from axiom.metal.ops.gemv_k import k_minimum, k_scale, k_sum, number_of, q6_k_scale
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, Matrix
@@ -47,6 +50,8 @@ STRETCH_BLOCKS = TILE_STRETCH_COLUMNS // BLOCK_COLUMNS
 GROUPS_AT_ONCE = 4
 AHEAD = 2
 DOTS_PER_BLOCK = 2 * TILE_SUMS
+# Behind the integer sums: a row of what they start from.
+STARTS_AT = 2 * AHEAD * DOTS_PER_BLOCK
 
 
 @fn
@@ -66,7 +71,8 @@ def gemm_tiles(
     activations: of whole tiles of tokens, whatever those beyond n_tokens hold.
     """
     unpacked = array(u8, GROUPS_AT_ONCE * ROWS * TILE_STRETCH_COLUMNS)
-    dots = array(i32, 2 * AHEAD * DOTS_PER_BLOCK)
+    dots = array(i32, 2 * AHEAD * DOTS_PER_BLOCK + ROWS)
+    vstore(dots.all, STARTS_AT, splat(i32, 16, FLOAT_START_BITS))
     stretch = TILE_STRETCH_COLUMNS // matrix.unit_columns
     start_tiles()
     for number in urange(u64((matrix.n_units + stretch - 1) // stretch)):
@@ -142,6 +148,8 @@ def add_stretch(
         if block < n_blocks:
             multiply_block(matrix, u64(block), x, row_bytes, unpacked, dots)
     sums = array(f32, TILE_SUMS)
+    for t in static(range(TILE_TOKENS)):
+        prefetch(reinterpret(u8, out), u64(TILE_TOKENS + t) * (4 * out_stride))
     if first > 0:
         for t in static(range(TILE_TOKENS)):
             if t < n_tokens:
@@ -177,16 +185,16 @@ def multiply_block(
 ) -> None:
     """Make the integer sums of a block, or of its two halves."""
     made = dots_of(matrix, block, dots)
+    start = dots.part(STARTS_AT, ROWS)
     w = unpacked.part(block * BLOCK_UNPACKED_BYTES, BLOCK_UNPACKED_BYTES)
     y = x.part(block * BLOCK_BYTES, (TILE_TOKENS - 1) * row_bytes + BLOCK_BYTES)
     if matrix.layout == "q6_kx16":
-        multiply_tile(HALF_BLOCK, y, row_bytes, w, made)
+        multiply_tile(HALF_BLOCK, y, row_bytes, w, start, made)
         second = w.part(HALF_UNPACKED_BYTES, HALF_UNPACKED_BYTES)
-        multiply_tile(
-            HALF_BLOCK, y.part(16, y.length - 16), row_bytes, second, made.part(TILE_SUMS, TILE_SUMS)
-        )
+        rest = y.part(16, y.length - 16)
+        multiply_tile(HALF_BLOCK, rest, row_bytes, second, start, made.part(TILE_SUMS, TILE_SUMS))
     else:
-        multiply_tile(BLOCK, y, row_bytes, w, made)
+        multiply_tile(BLOCK, y, row_bytes, w, start, made)
 
 
 @fn(inline="always")
@@ -217,13 +225,13 @@ def add_super(
         made = dots_of(matrix, first + b, dots)
         for t in static(range(TILE_TOKENS)):
             factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
-            number = convert(f32, vload(made, 16 * t, 16))
             if matrix.layout == "q6_kx16":
-                other = convert(f32, vload(made, TILE_SUMS + 16 * t, 16))
-                scaled = fma(number, q6_k_scale(w, 2 * b), other * q6_k_scale(w, 2 * b + 1))
+                number = float_sum(vload(made, 16 * t, 16))
+                other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, 2 * b + 1))
+                scaled = fma(number, q6_k_scale(w, 2 * b), other)
                 vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
             else:
-                scaled = number * k_scale(w, b)
+                scaled = scaled_sum(vload(made, 16 * t, 16), k_scale(w, b))
                 vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
     for t in static(range(TILE_TOKENS)):
         acc = vload(sums, 16 * t, 16)

@@ -1,7 +1,7 @@
 """Matrix times vector: out[r] = sum over k of w[r, k] * x[k], for a range of row groups.
 
 Order of summation (per row, independent of vector width and of how groups are shared out):
-- Q8_0: block by block, acc = fma(f32(sum of w*x as integers, exact), f32(d_w) * d_x, acc);
+- Q8_0: block by block, acc = fma((sum of w*x, exact) * d_w, d_x, acc);
 - blocks of nibbles: see `nibbles`; super-blocks: see `gemv_k`;
 - floats: four accumulators by k mod 4, each fused in order of k, combined as (a0 + a1) + (a2 + a3).
 
@@ -39,11 +39,12 @@ from axiom.lang import (
 )
 from axiom.metal.arch.simd import dot4
 from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemv_k import unit_q6_k, unit_with_minimums
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, Q8_BLOCK_BYTES, Matrix
 from axiom.metal.ops.nibbles import unit_nibbles
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_128_AT, SCALE_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_128_AT
 
 
 @fn
@@ -116,15 +117,15 @@ def unit(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
 def unit_q8_0(w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a block of 8-bit weights."""
     prefetch_part(w, BLOCK_AHEAD_BYTES, Q8_BLOCK_BYTES, 0, 1)
-    even = splat(i32, 16, load_bytes(i32, x, OFFSET_128_AT))
+    even = splat(i32, 16, load_bytes(i32, x, START_128_AT))
     odd = splat(i32, 16, 0)
     for v in static(range(0, 8, 2)):
         x_even = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
         x_odd = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v + 4)))
         even = dot4(even, vload_bytes(u8, 64, w, 32 + 64 * v), x_even)
         odd = dot4(odd, vload_bytes(u8, 64, w, 96 + 64 * v), x_odd)
-    scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
-    return fma(convert(f32, even + odd), scale, acc)
+    scale = convert(f32, vload_bytes(f16, 16, w, 0))
+    return fma(scaled_sum(even + odd, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)
 
 
 @fn

@@ -30,6 +30,7 @@ from axiom.lang import (
 )
 from axiom.metal.arch.simd import dot4_small
 from axiom.metal.ops.ahead import SUPER_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.matrix import (
     Q4_K_BYTES,
     Q4_K_QUANTS_AT,
@@ -40,7 +41,7 @@ from axiom.metal.ops.matrix import (
     Q6_K_QUANTS_AT,
     Matrix,
 )
-from axiom.metal.ops.quantise import BLOCK_BYTES, OFFSET_32_AT, SCALE_AT, SUM_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
 
 
 @fn(inline="always")
@@ -111,12 +112,12 @@ def unit_with_minimums(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]
     least = splat(f32, 16, 0.0)
     for b in static(range(8)):
         prefetch_part(w, SUPER_AHEAD_BYTES, n_bytes, b, 8)
-        even = splat(i32, 16, 0)
+        even = splat(i32, 16, FLOAT_START_BITS)
         odd = splat(i32, 16, 0)
         for v in static(range(0, 8, 2)):
             even = dot4_small(even, k_quants(matrix, w, b, v), quants_of(x, b, v))
             odd = dot4_small(odd, k_quants(matrix, w, b, v + 1), quants_of(x, b, v + 1))
-        part = fma(convert(f32, even + odd) * k_scale(w, b), number_of(x, b, SCALE_AT), part)
+        part = fma(scaled_sum(even + odd, k_scale(w, b)), number_of(x, b, SCALE_AT), part)
         least = fma(k_minimum(w, b), number_of(x, b, SUM_AT), least)
     return k_sum(w, part, least, acc)
 
@@ -134,12 +135,12 @@ def unit_q6_k(w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     part = splat(f32, 16, 0.0)
     for b in static(range(8)):
         prefetch_part(w, SUPER_AHEAD_BYTES, Q6_K_BYTES, b, 8)
-        first = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + OFFSET_32_AT))
-        second = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + OFFSET_32_AT + 4))
+        first = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT))
+        second = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT + 4))
         for v in static(range(4)):
             first = dot4_small(first, q6_k_quants(w, b, v), quants_of(x, b, v))
             second = dot4_small(second, q6_k_quants(w, b, v + 4), quants_of(x, b, v + 4))
-        scaled = convert(f32, second) * q6_k_scale(w, 2 * b + 1)
-        both = fma(convert(f32, first), q6_k_scale(w, 2 * b), scaled)
+        scaled = scaled_sum(second, q6_k_scale(w, 2 * b + 1))
+        both = fma(float_sum(first), q6_k_scale(w, 2 * b), scaled)
         part = fma(both, number_of(x, b, SCALE_AT), part)
     return fma(convert(f32, vload_bytes(f16, 16, w, 0)), part, acc)

@@ -84,6 +84,15 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
+def row_stride(count: int) -> int:
+    """Return the numbers from one token's row of `count` f32 to the next: an odd number of cache lines.
+
+    With an even one, above all a power of two, the lines that `gemm` writes for a row group and many tokens
+    would compete for a few sets of the caches.
+    """
+    return round_up(count, 16) | 16
+
+
 @dataclass(frozen=True)
 class Matrix:
     """A matrix as the ops are specialised for it."""

@@ -2,7 +2,7 @@
 
 What `gemv` and `gemm` have in common for Q4_0, Q4_1, Q5_0 and Q5_1. Order of summation of a row, block by
 block (S: the exact sum of w*x as integers; s_x: the activations' scale times the sum of their quants):
-acc = fma(f32(S), f32(d) * d_x, acc), then acc = fma(m, s_x, acc) where there is a minimum m.
+acc = fma(S * d, d_x, acc), then acc = fma(m, s_x, acc) where there is a minimum m.
 
 Read `matrix` first, for the layouts.
 """
@@ -26,8 +26,9 @@ from axiom.lang import (
 )
 from axiom.metal.arch.simd import dot4_small
 from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.float_sums import FLOAT_START_BITS, scaled_sum
 from axiom.metal.ops.matrix import NibbleBlock
-from axiom.metal.ops.quantise import OFFSET_8_AT, OFFSET_16_AT, SCALE_AT, SUM_AT
+from axiom.metal.ops.quantise import SCALE_AT, START_8_AT, START_16_AT, SUM_AT
 
 
 @fn(inline="always")
@@ -45,19 +46,19 @@ def nibble_quants(form: NibbleBlock, w: Slice[u8], v: int) -> Vec[u8]:
 
 @fn(inline="always")
 def nibble_start(form: NibbleBlock, x: Slice[u8]) -> Vec[i32]:
-    """Return what a block's integer sum starts from, to cancel what the weights are offset by."""
+    """Return the start of a block's float sum, less what the weights' offset comes to."""
     if form.minimum:
-        return splat(i32, 16, 0)
+        return splat(i32, 16, FLOAT_START_BITS)
     if form.fifth_bit:
-        return splat(i32, 16, load_bytes(i32, x, OFFSET_16_AT))
-    return splat(i32, 16, load_bytes(i32, x, OFFSET_8_AT))
+        return splat(i32, 16, load_bytes(i32, x, START_16_AT))
+    return splat(i32, 16, load_bytes(i32, x, START_8_AT))
 
 
 @fn(inline="always")
 def nibble_sum(form: NibbleBlock, w: Slice[u8], x: Slice[u8], dots: Vec[i32], acc: Vec[f32]) -> Vec[f32]:
     """Add what a block came to."""
-    scale = convert(f32, vload_bytes(f16, 16, w, 0)) * splat(f32, 16, load_bytes(f32, x, SCALE_AT))
-    scaled = fma(convert(f32, dots), scale, acc)
+    scale = convert(f32, vload_bytes(f16, 16, w, 0))
+    scaled = fma(scaled_sum(dots, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)
     if not form.minimum:
         return scaled
     minimum = convert(f32, vload_bytes(f16, 16, w, 32))

@@ -1,9 +1,10 @@
 """Quantisation of activations into blocks of 32 signed bytes.
 
-A block is 64 bytes: 32 x i8 q | i32 -128 * sum(q) | i32 -8 * sum(q) | f32 scale d | f32 d * sum(q) |
-i32 -32 * the sum of the first 16 q | i32 -32 * the sum of the others | i32 -16 * sum(q) | 4 zero bytes.
-The multiples of sums cancel what the packed weights are offset by (128 for q8_0x16, 8 for q4_0x16, 16 for
-q5_0x16, 32 for q6_kx16); d * sum(q) is what minimums are multiplied by.
+A block is 64 bytes, s being the start of float sums (see `float_sums`): 32 x i8 q | i32 s - 128 * sum(q) |
+i32 s - 8 * sum(q) | f32 scale d | f32 d * sum(q) | i32 s - 32 * the sum of the first 16 q |
+i32 s - 32 * the sum of the others | i32 s - 16 * sum(q) | 4 zero bytes. Sums of products start from one of
+those with an s, whose multiple of a sum cancels what the packed weights are offset by (128 for q8_0x16, 8
+for q4_0x16, 16 for q5_0x16, 32 for q6_kx16); d * sum(q) is what minimums are multiplied by.
 
 d = amax / 127 and q = round_to_even(x * (127 / amax)), so |q| <= 127. A block whose largest magnitude is
 below 1e-30 becomes zeros with d = 0. Integers are summed exactly; nothing depends on an order.
@@ -29,14 +30,15 @@ from axiom.lang import (
     vload,
     vstore_bytes,
 )
+from axiom.metal.ops.float_sums import FLOAT_START_BITS
 
 BLOCK_BYTES = 64
-OFFSET_128_AT = 32
-OFFSET_8_AT = 36
+START_128_AT = 32
+START_8_AT = 36
 SCALE_AT = 40
 SUM_AT = 44
-OFFSET_32_AT = 48
-OFFSET_16_AT = 56
+START_32_AT = 48
+START_16_AT = 56
 NEGLIGIBLE = 1e-30
 
 
@@ -77,11 +79,11 @@ def quantise(x: Slice[f32], out: Slice[u8]) -> None:
         total = sum0 + sum1
         vstore_bytes(block, 0, convert(i8, q0))
         vstore_bytes(block, 16, convert(i8, q1))
-        store_bytes(block, OFFSET_128_AT, total * -128)
-        store_bytes(block, OFFSET_8_AT, total * -8)
+        store_bytes(block, START_128_AT, FLOAT_START_BITS + total * -128)
+        store_bytes(block, START_8_AT, FLOAT_START_BITS + total * -8)
         store_bytes(block, SCALE_AT, scale)
         store_bytes(block, SUM_AT, f32(total) * scale)
-        store_bytes(block, OFFSET_32_AT, sum0 * -32)
-        store_bytes(block, OFFSET_32_AT + 4, sum1 * -32)
-        store_bytes(block, OFFSET_16_AT, total * -16)
-        store_bytes(block, OFFSET_16_AT + 4, i32(0))
+        store_bytes(block, START_32_AT, FLOAT_START_BITS + sum0 * -32)
+        store_bytes(block, START_32_AT + 4, FLOAT_START_BITS + sum1 * -32)
+        store_bytes(block, START_16_AT, FLOAT_START_BITS + total * -16)
+        store_bytes(block, START_16_AT + 4, i32(0))

@@ -134,6 +134,13 @@ def test_buffers_do_not_overlap_and_fill_the_region() -> None:
     assert plan.logits.bytes >= 4 * 500
 
 
+def test_rows_of_a_batch_are_an_odd_number_of_cache_lines_apart() -> None:
+    plan = plan_activations(make_spec("q8_0x16", "f16x16"))
+    for buffer, count in ((plan.residual, 64), (plan.projected, 64), (plan.gate, 172), (plan.up, 172)):
+        assert buffer.stride >= count
+        assert buffer.stride * 4 // 64 % 2 == 1
+
+
 @pytest.mark.parametrize(
     ("kv_type", "key_bytes", "value_bytes"),
     [

@@ -8,6 +8,9 @@ from axiom.metal.ops.quantise import quantise, quantised_bytes
 from tests.support.identity import run_checked
 from tests.support.targets import TARGETS
 
+# What sums start from: the bits of a float whose unit in the last place is 1.
+START = int(np.float32(1.5 * 2**23).view(np.int32))
+
 
 def quantised(target: str, x: NDArray[np.float32]) -> NDArray[np.uint8]:
     out = np.full(quantised_bytes(len(x)), 0xAA, np.uint8)
@@ -24,11 +27,12 @@ def test_a_block_holds_rounded_numbers_their_sums_and_the_scale(target: str) -> 
         inverse = np.float32(127) / amax
         q = np.rint(numbers * inverse).astype(np.int64)
         assert block[:32].view(np.int8).tolist() == q.tolist()
-        assert block[32:40].view(np.int32).tolist() == [-128 * q.sum(), -8 * q.sum()]
+        assert block[32:40].view(np.int32).tolist() == [START - 128 * q.sum(), START - 8 * q.sum()]
         assert block[40:44].view(np.float32)[0] == amax / np.float32(127)
         assert block[44:48].view(np.float32)[0] == amax / np.float32(127) * np.float32(q.sum())
-        assert block[48:56].view(np.int32).tolist() == [-32 * q[:16].sum(), -32 * q[16:].sum()]
-        assert block[56:60].view(np.int32)[0] == -16 * q.sum()
+        halves = [START - 32 * q[:16].sum(), START - 32 * q[16:].sum()]
+        assert block[48:56].view(np.int32).tolist() == halves
+        assert block[56:60].view(np.int32)[0] == START - 16 * q.sum()
         assert block[60:].tolist() == [0] * 4
 
 
@@ -43,7 +47,9 @@ def test_halves_round_to_even(target: str) -> None:
 @pytest.mark.parametrize("size", [0.0, 1e-31, 1e-45])
 def test_a_negligible_block_becomes_zeros(target: str, size: float) -> None:
     block = quantised(target, np.full(32, size, np.float32))[0]
-    assert not block.any()
+    assert not block[:32].any()
+    assert block[40:48].view(np.float32).tolist() == [0.0, 0.0]
+    assert block.view(np.int32)[[8, 9, 12, 13, 14]].tolist() == [START] * 5
 
 
 @pytest.mark.parametrize("target", TARGETS)
