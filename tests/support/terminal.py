@@ -11,6 +11,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 DEADLINE_S = 60.0
+# More rows than anything here prints at once: gdb stops after each page of a terminal to ask for a key.
+ROWS, COLUMNS = 500, 80
 
 
 def _take_terminal() -> None:
@@ -23,6 +25,7 @@ class Terminal:
 
     def __init__(self, command: list[str], variables: Mapping[str, str]) -> None:
         self._end, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (ROWS, COLUMNS))
         self.text = ""
         self.process = subprocess.Popen(
             command,
