@@ -219,6 +219,7 @@ class CountLoop(Statement):
     stop: Expression
     step: int
     body: list[Statement]
+    rolled: bool = False
 
 
 @dataclass

@@ -11,16 +11,21 @@ T = TypeVar("T")
 
 
 @overload
-def urange(start: int, stop: int = ..., step: int = ...) -> Iterator[u64]: ...
+def urange(start: int, stop: int = ..., step: int = ..., *, rolled: bool = ...) -> Iterator[u64]: ...
 @overload
-def urange(start: IntegerT, stop: IntegerT | None = ..., step: int = ...) -> Iterator[IntegerT]: ...
+def urange(
+    start: IntegerT, stop: IntegerT | None = ..., step: int = ..., *, rolled: bool = ...
+) -> Iterator[IntegerT]: ...
 @overload
-def urange(start: int, stop: IntegerT, step: int = ...) -> Iterator[IntegerT]: ...
+def urange(start: int, stop: IntegerT, step: int = ..., *, rolled: bool = ...) -> Iterator[IntegerT]: ...
 @primitive
-def urange(start: Integer | int, stop: Integer | int | None = None, step: int = 1) -> Iterator[Integer]:
+def urange(
+    start: Integer | int, stop: Integer | int | None = None, step: int = 1, *, rolled: bool = False
+) -> Iterator[Integer]:
     """Count from `start` (or 0) up to `stop`, excluded, by the constant `step` (at least 1).
 
     The counter has the type of the operand that has one, else `u64`. It never overflows.
+    rolled: the compiler must not unroll the loop, which it else does where that seems faster.
     """
     first, last = (0, start) if stop is None else (start, stop)
     kind = next((type(x) for x in (first, last) if isinstance(x, Integer)), u64)

@@ -129,7 +129,7 @@ class _Flow:
                 if condition is not None:
                     self._roots(condition)
                 self._body(body)
-            case ir.CountLoop(_, _, start, stop, _, body):
+            case ir.CountLoop(_, _, start, stop, _, body, _):
                 self._roots(start)
                 self._roots(stop)
                 self._body(body)

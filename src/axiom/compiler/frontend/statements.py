@@ -408,10 +408,17 @@ class Statements:
         step = expressions.compile_time(arguments[2]) if len(arguments) == 3 else 1
         if isinstance(step, Integer):
             step = step.value
-        if not isinstance(step, int) or step < 1 or call.keywords or not 1 <= len(arguments) <= 3:
+        if not isinstance(step, int) or step < 1 or not 1 <= len(arguments) <= 3:
             context.fail(
                 call, "write urange(stop), urange(start, stop) or urange(start, stop, step) with step >= 1"
             )
+        rolled = False
+        for keyword in call.keywords:
+            if keyword.arg != "rolled":
+                context.fail(keyword, "urange takes no keyword but `rolled`")
+            rolled = expressions.compile_time(keyword.value)
+            if not isinstance(rolled, bool):
+                context.fail(keyword.value, "`rolled` is True or False")
         bounds = [expressions.value(a) for a in arguments[:2]]
         kind = next((b.type for b in bounds if isinstance(b, ir.Expression)), U64)
         if not isinstance(kind, ScalarType) or not kind.is_integer:
@@ -427,7 +434,7 @@ class Statements:
         context.assigned.add(target.id)
         body, _ = self._loop_body(node.body)
         context.assigned = before
-        made.append(ir.CountLoop(context.span(node), target.id, start, typed[-1], step, body))
+        made.append(ir.CountLoop(context.span(node), target.id, start, typed[-1], step, body, rolled))
 
     def _leave(self, node: ast.Break | ast.Continue, made: list[ir.Statement]) -> None:
         context = self.context

@@ -71,6 +71,12 @@ class DebugInfo:
             self._units[path] = self._add("")
         return self._units[path]
 
+    def rolled_loop(self) -> int:
+        """Return a node of its own for the branch back of a loop that must not be unrolled."""
+        disabled = self._cached("rolled", '!{!"llvm.loop.unroll.disable"}')
+        loop = len(self._nodes)
+        return self._add(f"distinct !{{!{loop}, !{disabled}}}")
+
     def function(self, instance: ir.Instance) -> int:
         """Return the node of a function, under its Python name."""
         file = self._file(instance.span.file)

@@ -65,9 +65,9 @@ class FunctionEmitter:
         self._lines.append(f"{label}:")
         self._ended = False
 
-    def branch(self, label: str) -> None:
-        """Go to a block."""
-        self.emit(f"br label %{label}")
+    def branch(self, label: str, note: str = "") -> None:
+        """Go to a block; note: metadata of the branch."""
+        self.emit(f"br label %{label}{note}")
         self._ended = True
 
     def branch_if(self, condition: str, yes: str, no: str) -> None:
@@ -288,16 +288,19 @@ class FunctionEmitter:
             self.branch(step)
         self._span = statement.span
         self.block(step)
-        self._advance(statement.step, kind, counter, stop, end, head)
+        self._advance(statement, kind, counter, stop, end, head)
         self.block(end)
 
-    def _advance(self, step: int, kind: ScalarType, counter: str, stop: str, end: str, head: str) -> None:
-        name, signed = type_name(kind), kind.integer.signed
+    def _advance(
+        self, statement: ir.CountLoop, kind: ScalarType, counter: str, stop: str, end: str, head: str
+    ) -> None:
+        name, signed, step = type_name(kind), kind.integer.signed, statement.step
+        loop = f", !llvm.loop !{self.module.debug.rolled_loop()}" if statement.rolled else ""
         now = self.value(f"load {name}, ptr {counter}")
         if step == 1:
             following = self.value(f"add {'nsw' if signed else 'nuw'} {name} {now}, 1")
             self.emit(f"store {name} {following}, ptr {counter}")
-            self.branch(head)
+            self.branch(head, loop)
             return
         left = self.value(f"sub {name} {stop}, {now}")
         more = self.value(f"icmp ugt {name} {left}, {step}")
@@ -306,7 +309,7 @@ class FunctionEmitter:
         self.block(go)
         following = self.value(f"add {'nsw' if signed else 'nuw'} {name} {now}, {step}")
         self.emit(f"store {name} {following}, ptr {counter}")
-        self.branch(head)
+        self.branch(head, loop)
 
     def _return(self, expression: ir.Expression | None) -> None:
         if expression is None:

@@ -5,6 +5,7 @@ they ask of their arguments. The choice of instructions follows `current_target(
 """
 
 from axiom.lang import (
+    Target,
     Vec,
     bitcast,
     concat,
@@ -60,6 +61,31 @@ def _dot4_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
 @fn(inline="always")
 def _dot4_small_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     return acc + vpmaddwd(vpmaddubsw(a, b), splat(i16, 16, 1))
+
+
+def sums_in_words(target: Target) -> bool:
+    """Tell whether sums of bytes' products are cheapest in words first: AVX2 without a dot product."""
+    return target.architecture == "x86_64" and target.vector_bytes >= 32 and not target.has_vnni
+
+
+@fn(inline="always")
+def add_pairs(acc: Vec[i16], a: Vec[u8], b: Vec[i8]) -> Vec[i16]:
+    """Return acc[j] + a[2j]*b[2j] + a[2j+1]*b[2j+1] for 32 lanes of 64 bytes.
+
+    Requires that neither the products nor the sums leave 16 bits. For `sums_in_words`.
+    """
+    first = vpmaddubsw(shuffle(a, range(32)), shuffle(b, range(32)))
+    second = vpmaddubsw(shuffle(a, range(32, 64)), shuffle(b, range(32, 64)))
+    return acc + concat(first, second)
+
+
+@fn(inline="always")
+def add_words(acc: Vec[i32], words: Vec[i16], factor: int) -> Vec[i32]:
+    """Return acc[r] + (words[2r] + words[2r+1]) * factor for 16 lanes. For `sums_in_words`."""
+    factors = splat(i16, 16, factor)
+    first = shuffle(acc, range(8)) + vpmaddwd(shuffle(words, range(16)), factors)
+    second = shuffle(acc, range(8, 16)) + vpmaddwd(shuffle(words, range(16, 32)), factors)
+    return concat(first, second)
 
 
 @llvm_intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8")

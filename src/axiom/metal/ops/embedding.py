@@ -28,6 +28,7 @@ from axiom.metal.ops.matrix import (
     Matrix,
     NibbleBlock,
 )
+from axiom.metal.ops.quants import added
 
 
 @fn
@@ -42,20 +43,13 @@ def embed_row(matrix: Matrix, weights: Slice[u8], row: u64, out: Slice[f32]) -> 
         embed_q8_0x16(matrix, group, row % 16, out)
     elif matrix.layout in NIBBLE_BLOCKS:
         form = NIBBLE_BLOCKS[matrix.layout]
-        embed_nibbles(form, zero_of(form), matrix, group, row % 16, out)
+        embed_nibbles(form, added(matrix), matrix, group, row % 16, out)
     elif matrix.layout == "q6_kx16":
         embed_q6_k(matrix, group, row % 16, out)
     elif matrix.quantised:
         embed_with_minimums(matrix, group, row % 16, out)
     else:
         embed_float(matrix, group, row % 16, out)
-
-
-def zero_of(form: NibbleBlock) -> int:
-    """Return what is added to the weights of a block of nibbles."""
-    if form.minimum:
-        return 0
-    return 16 if form.fifth_bit else 8
 
 
 @fn

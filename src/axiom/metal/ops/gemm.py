@@ -41,7 +41,7 @@ LEAST_TILE_TOKENS = 11
 # once there are half as many loads of activations, which else are as many as the multiplications.
 WIDE_TILES = (6, 4, 2, 1)
 WIDE_FLOAT_TILES = (6, 2, 1)
-NARROW_TILES = (2, 1)
+NARROW_TILES = (4, 2, 1)
 
 
 def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:

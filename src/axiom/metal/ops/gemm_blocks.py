@@ -7,13 +7,11 @@ from axiom.lang import (
     Slice,
     Vec,
     array,
-    bitcast,
     convert,
     f16,
     f32,
     fma,
     fn,
-    i8,
     i32,
     load_bytes,
     splat,
@@ -23,39 +21,12 @@ from axiom.lang import (
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import dot4, dot4_small
+from axiom.metal.ops.dots import block_dots
 from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix
 from axiom.metal.ops.nibbles import nibble_start, nibble_sum
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_128_AT
-from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES
-
-
-@fn(inline="always")
-def block_dots(
-    small: bool,
-    at_once: int,
-    quants: Slice[u8],
-    rows: Slice[u8],
-    dots: Slice[i32],
-    row_bytes: int,
-    tile: int,
-    first: int,
-    last: int,
-) -> None:
-    """Add the products of 4-column steps [first, last) of a block to the integer sums.
-
-    quants: the unpacked block of the first row group. rows: the block of the first token. small: whether
-    the unpacked weights are below 128.
-    """
-    for v in static(range(first, last)):
-        for t in static(range(tile)):
-            x = bitcast(i8, splat(i32, 16, load_bytes(i32, rows, t * row_bytes + 4 * v)))
-            for i in static(range(at_once)):
-                at = 16 * (i * tile + t)
-                w = vload_bytes(u8, 64, quants, i * GROUP_UNPACKED_BYTES + 64 * v)
-                dot = vload(dots, at, 16)
-                vstore(dots, at, dot4_small(dot, w, x) if small else dot4(dot, w, x))
+from axiom.metal.ops.quants import largest_quant
 
 
 @fn(inline="always")
@@ -80,7 +51,7 @@ def tile_blocks(
             start = splat(i32, 16, load_bytes(i32, x, START_128_AT))
         for i in static(range(at_once)):
             vstore(dots.all, 16 * (i * tile + t), start)
-    block_dots(nibbles, at_once, quants, rows, dots.all, row_bytes, tile, 0, 8)
+    block_dots(largest_quant(matrix), at_once, quants, rows, dots.all, row_bytes, tile, 0, 8)
     for i in static(range(at_once)):
         w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
         for t in static(range(tile)):

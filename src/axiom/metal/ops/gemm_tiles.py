@@ -214,9 +214,9 @@ def add_super(
     leasts = array(f32, TILE_SUMS)
     if matrix.layout != "q6_kx16":
         for b in static(range(8)):
-            least = k_minimum(w, b)
+            least = k_minimum(w, u64(b))
             for t in static(range(TILE_TOKENS)):
-                number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SUM_AT)
+                number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(b), SUM_AT)
                 vstore(leasts.all, 16 * t, fma(least, number, vload(leasts.all, 16 * t, 16)))
     parts = array(f32, TILE_SUMS)
     for b in static(range(8)):
@@ -224,14 +224,14 @@ def add_super(
             multiply_block(matrix, first + (b + AHEAD), x, row_bytes, unpacked, dots)
         made = dots_of(matrix, first + b, dots)
         for t in static(range(TILE_TOKENS)):
-            factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
+            factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(b), SCALE_AT)
             if matrix.layout == "q6_kx16":
                 number = float_sum(vload(made, 16 * t, 16))
-                other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, 2 * b + 1))
-                scaled = fma(number, q6_k_scale(w, 2 * b), other)
+                other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, u64(2 * b + 1)))
+                scaled = fma(number, q6_k_scale(w, u64(2 * b)), other)
                 vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
             else:
-                scaled = scaled_sum(vload(made, 16 * t, 16), k_scale(w, b))
+                scaled = scaled_sum(vload(made, 16 * t, 16), k_scale(w, u64(b)))
                 vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
     for t in static(range(TILE_TOKENS)):
         acc = vload(sums, 16 * t, 16)

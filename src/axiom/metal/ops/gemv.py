@@ -19,26 +19,23 @@ plain read of the same bytes in turns (which asks for nothing ahead, so that mor
 from axiom.lang import (
     Slice,
     Vec,
-    bitcast,
     convert,
     f16,
     f32,
     fma,
     fn,
-    i8,
     i32,
     load_bytes,
     reinterpret,
     splat,
-    static,
     u8,
     u64,
     urange,
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import dot4
 from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.dots import unit_dots
 from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemv_k import unit_q6_k, unit_with_minimums
@@ -104,28 +101,22 @@ def gemv_quantised(
 def unit(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a block's, or super-block's, part to the sums of 16 rows."""
     if matrix.layout == "q8_0x16":
-        return unit_q8_0(w, x, acc)
+        return unit_q8_0(matrix, w, x, acc)
     elif matrix.layout in NIBBLE_BLOCKS:
-        return unit_nibbles(NIBBLE_BLOCKS[matrix.layout], w, x, acc)
+        return unit_nibbles(matrix, w, x, acc)
     elif matrix.layout == "q6_kx16":
-        return unit_q6_k(w, x, acc)
+        return unit_q6_k(matrix, w, x, acc)
     else:
         return unit_with_minimums(matrix, w, x, acc)
 
 
 @fn(inline="always")
-def unit_q8_0(w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
+def unit_q8_0(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a block of 8-bit weights."""
     prefetch_part(w, BLOCK_AHEAD_BYTES, Q8_BLOCK_BYTES, 0, 1)
-    even = splat(i32, 16, load_bytes(i32, x, START_128_AT))
-    odd = splat(i32, 16, 0)
-    for v in static(range(0, 8, 2)):
-        x_even = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-        x_odd = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v + 4)))
-        even = dot4(even, vload_bytes(u8, 64, w, 32 + 64 * v), x_even)
-        odd = dot4(odd, vload_bytes(u8, 64, w, 96 + 64 * v), x_odd)
+    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), splat(i32, 16, load_bytes(i32, x, START_128_AT)))
     scale = convert(f32, vload_bytes(f16, 16, w, 0))
-    return fma(scaled_sum(even + odd, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)
+    return fma(scaled_sum(dots, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)
 
 
 @fn

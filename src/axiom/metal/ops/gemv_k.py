@@ -14,8 +14,9 @@ Read `matrix` first, for the layouts.
 from axiom.lang import (
     Slice,
     Vec,
-    bitcast,
+    array,
     convert,
+    current_target,
     f16,
     f32,
     fma,
@@ -26,100 +27,71 @@ from axiom.lang import (
     splat,
     static,
     u8,
+    u64,
+    urange,
+    vload,
     vload_bytes,
+    vstore,
 )
-from axiom.metal.arch.simd import dot4_small
-from axiom.metal.ops.ahead import SUPER_AHEAD_BYTES, prefetch_part
+from axiom.metal.arch.simd import sums_in_words
+from axiom.metal.ops.ahead import SUPER_AHEAD_BYTES, prefetch_lines, prefetch_part
+from axiom.metal.ops.dots import unit_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.matrix import (
-    Q4_K_BYTES,
-    Q4_K_QUANTS_AT,
-    Q5_K_BITS_AT,
-    Q5_K_BYTES,
-    Q5_K_QUANTS_AT,
-    Q6_K_BYTES,
-    Q6_K_QUANTS_AT,
     Matrix,
 )
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
 
 
 @fn(inline="always")
-def quants_of(x: Slice[u8], b: int, v: int) -> Vec[i8]:
-    """Return quants 4v to 4v+3 of block b of the activations, for every row."""
-    return bitcast(i8, splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + 4 * v)))
-
-
-@fn(inline="always")
-def number_of(x: Slice[u8], b: int, at: int) -> Vec[f32]:
+def number_of(x: Slice[u8], b: u64, at: int) -> Vec[f32]:
     """Return an f32 of block b of the activations, for every row."""
     return splat(f32, 16, load_bytes(f32, x, b * BLOCK_BYTES + at))
 
 
 @fn(inline="always")
-def k_scale(w: Slice[u8], b: int) -> Vec[f32]:
+def k_scale(w: Slice[u8], b: u64) -> Vec[f32]:
     """Return the scale of block b in each row."""
-    return convert(f32, convert(i32, vload_bytes(u8, 16, w, 64 + 16 * b)))
+    return convert(f32, convert(i32, vload_bytes(u8, 16, w, b * 16 + 64)))
 
 
 @fn(inline="always")
-def k_minimum(w: Slice[u8], b: int) -> Vec[f32]:
+def k_minimum(w: Slice[u8], b: u64) -> Vec[f32]:
     """Return the minimum of block b in each row."""
-    return convert(f32, convert(i32, vload_bytes(u8, 16, w, 192 + 16 * b)))
+    return convert(f32, convert(i32, vload_bytes(u8, 16, w, b * 16 + 192)))
 
 
 @fn(inline="always")
-def k_quants(matrix: Matrix, w: Slice[u8], b: int, v: int) -> Vec[u8]:
-    """Return columns 4v to 4v+3 of block b of Q4_K or Q5_K."""
-    quants_at = Q4_K_QUANTS_AT if matrix.layout == "q4_kx16" else Q5_K_QUANTS_AT
-    nibbles = vload_bytes(u8, 64, w, quants_at + b // 2 * 512 + 64 * v)
-    quants = nibbles & 15 if b % 2 == 0 else nibbles >> 4
-    if matrix.layout == "q4_kx16":
-        return quants
-    bits = vload_bytes(u8, 64, w, Q5_K_BITS_AT + 64 * v)
-    if b <= 4:
-        return quants | ((bits << (4 - b)) & 16)
-    return quants | ((bits >> (b - 4)) & 16)
-
-
-@fn(inline="always")
-def q6_k_scale(w: Slice[u8], half: int) -> Vec[f32]:
+def q6_k_scale(w: Slice[u8], half: u64) -> Vec[f32]:
     """Return the scale of half a block in each row."""
-    return convert(f32, convert(i32, vload_bytes(i8, 16, w, 32 + 16 * half)))
-
-
-@fn(inline="always")
-def q6_k_quants(w: Slice[u8], b: int, v: int) -> Vec[u8]:
-    """Return columns 4v to 4v+3 of block b, plus 32."""
-    at = Q6_K_QUANTS_AT + b // 4 * 1536 + 192 * v
-    nibbles = vload_bytes(u8, 64, w, at + b % 2 * 64)
-    bits = vload_bytes(u8, 64, w, at + 128)
-    if b % 4 == 0:
-        return (nibbles & 15) | ((bits << 4) & 0x30)
-    elif b % 4 == 1:
-        return (nibbles & 15) | ((bits << 2) & 0x30)
-    elif b % 4 == 2:
-        return (nibbles >> 4) | (bits & 0x30)
-    else:
-        return (nibbles >> 4) | ((bits >> 2) & 0x30)
+    return convert(f32, convert(i32, vload_bytes(i8, 16, w, half * 16 + 32)))
 
 
 @fn(inline="always")
 def unit_with_minimums(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a super-block of 4-bit or 5-bit weights."""
-    n_bytes = Q4_K_BYTES if matrix.layout == "q4_kx16" else Q5_K_BYTES
-    part = splat(f32, 16, 0.0)
-    least = splat(f32, 16, 0.0)
-    for b in static(range(8)):
-        prefetch_part(w, SUPER_AHEAD_BYTES, n_bytes, b, 8)
-        even = splat(i32, 16, FLOAT_START_BITS)
-        odd = splat(i32, 16, 0)
-        for v in static(range(0, 8, 2)):
-            even = dot4_small(even, k_quants(matrix, w, b, v), quants_of(x, b, v))
-            odd = dot4_small(odd, k_quants(matrix, w, b, v + 1), quants_of(x, b, v + 1))
-        part = fma(scaled_sum(even + odd, k_scale(w, b)), number_of(x, b, SCALE_AT), part)
-        least = fma(k_minimum(w, b), number_of(x, b, SUM_AT), least)
-    return k_sum(w, part, least, acc)
+    sums = array(f32, 32)
+    if sums_in_words(current_target()):
+        for pair in urange(0, 8, 2, rolled=True):
+            prefetch_lines(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, pair // 2, 4)
+            for s in static(range(2)):
+                block_with_minimums(matrix, w, x, sums.all, pair + s, s)
+    else:
+        for b in static(range(8)):
+            prefetch_part(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, b, 8)
+            block_with_minimums(matrix, w, x, sums.all, u64(b), b % 2)
+    return k_sum(w, vload(sums.all, 0, 16), vload(sums.all, 16, 16), acc)
+
+
+@fn(inline="always")
+def block_with_minimums(
+    matrix: Matrix, w: Slice[u8], x: Slice[u8], sums: Slice[f32], b: u64, s: int
+) -> None:
+    """Add a block to the sixteen sums of products and the sixteen sums of minimums."""
+    dots = unit_dots(matrix, w, x, b, s, (0, 1), splat(i32, 16, FLOAT_START_BITS))
+    scaled = scaled_sum(dots, k_scale(w, b))
+    vstore(sums, 0, fma(scaled, number_of(x, b, SCALE_AT), vload(sums, 0, 16)))
+    vstore(sums, 16, fma(k_minimum(w, b), number_of(x, b, SUM_AT), vload(sums, 16, 16)))
 
 
 @fn(inline="always")
@@ -130,17 +102,28 @@ def k_sum(w: Slice[u8], part: Vec[f32], least: Vec[f32], acc: Vec[f32]) -> Vec[f
 
 
 @fn(inline="always")
-def unit_q6_k(w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
+def unit_q6_k(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a super-block of 6-bit weights."""
     part = splat(f32, 16, 0.0)
-    for b in static(range(8)):
-        prefetch_part(w, SUPER_AHEAD_BYTES, Q6_K_BYTES, b, 8)
-        first = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT))
-        second = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT + 4))
-        for v in static(range(4)):
-            first = dot4_small(first, q6_k_quants(w, b, v), quants_of(x, b, v))
-            second = dot4_small(second, q6_k_quants(w, b, v + 4), quants_of(x, b, v + 4))
-        scaled = scaled_sum(second, q6_k_scale(w, 2 * b + 1))
-        both = fma(float_sum(first), q6_k_scale(w, 2 * b), scaled)
-        part = fma(both, number_of(x, b, SCALE_AT), part)
+    if sums_in_words(current_target()):
+        for four in urange(0, 8, 4, rolled=True):
+            for s in static(range(4)):
+                prefetch_lines(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, four + s, 8)
+                part = block_q6_k(matrix, w, x, part, four + s, s)
+    else:
+        for b in static(range(8)):
+            prefetch_part(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, b, 8)
+            part = block_q6_k(matrix, w, x, part, u64(b), b % 4)
     return fma(convert(f32, vload_bytes(f16, 16, w, 0)), part, acc)
+
+
+@fn(inline="always")
+def block_q6_k(matrix: Matrix, w: Slice[u8], x: Slice[u8], part: Vec[f32], b: u64, s: int) -> Vec[f32]:
+    """Add a block to the sixteen sums of products."""
+    first = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT))
+    second = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + (START_32_AT + 4)))
+    first = unit_dots(matrix, w, x, b, s, (0,), first)
+    second = unit_dots(matrix, w, x, b, s, (1,), second)
+    scaled = scaled_sum(second, q6_k_scale(w, b * 2 + 1))
+    both = fma(float_sum(first), q6_k_scale(w, b * 2), scaled)
+    return fma(both, number_of(x, b, SCALE_AT), part)

@@ -10,38 +10,23 @@ Read `matrix` first, for the layouts.
 from axiom.lang import (
     Slice,
     Vec,
-    bitcast,
     convert,
     f16,
     f32,
     fma,
     fn,
-    i8,
     i32,
     load_bytes,
     splat,
-    static,
     u8,
+    u64,
     vload_bytes,
 )
-from axiom.metal.arch.simd import dot4_small
 from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
+from axiom.metal.ops.dots import unit_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, scaled_sum
-from axiom.metal.ops.matrix import NibbleBlock
+from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix, NibbleBlock
 from axiom.metal.ops.quantise import SCALE_AT, START_8_AT, START_16_AT, SUM_AT
-
-
-@fn(inline="always")
-def nibble_quants(form: NibbleBlock, w: Slice[u8], v: int) -> Vec[u8]:
-    """Return columns 4v to 4v+3, the offset not yet subtracted."""
-    nibbles = vload_bytes(u8, 64, w, form.quants_at + 64 * (v % 4))
-    quants = nibbles & 15 if v < 4 else nibbles >> 4
-    if not form.fifth_bit:
-        return quants
-    bits = vload_bytes(u8, 64, w, form.bits_at)
-    if v <= 4:
-        return quants | ((bits << (4 - v)) & 16)
-    return quants | ((bits >> (v - 4)) & 16)
 
 
 @fn(inline="always")
@@ -66,14 +51,9 @@ def nibble_sum(form: NibbleBlock, w: Slice[u8], x: Slice[u8], dots: Vec[i32], ac
 
 
 @fn(inline="always")
-def unit_nibbles(form: NibbleBlock, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
+def unit_nibbles(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a block of one token."""
+    form = NIBBLE_BLOCKS[matrix.layout]
     prefetch_part(w, BLOCK_AHEAD_BYTES, form.bytes, 0, 1)
-    low = nibble_start(form, x)
-    high = splat(i32, 16, 0)
-    for v in static(range(4)):
-        x_low = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 4 * v)))
-        x_high = bitcast(i8, splat(i32, 16, load_bytes(i32, x, 16 + 4 * v)))
-        low = dot4_small(low, nibble_quants(form, w, v), x_low)
-        high = dot4_small(high, nibble_quants(form, w, v + 4), x_high)
-    return nibble_sum(form, w, x, low + high, acc)
+    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), nibble_start(form, x))
+    return nibble_sum(form, w, x, dots, acc)

@@ -104,6 +104,27 @@ def test_the_largest_sums_have_the_bits_of_each_token(
     assert made.tobytes() == np.tile(expected, n_tokens).tobytes()
 
 
+@pytest.mark.parametrize("target", GEMM_TARGETS)
+@pytest.mark.parametrize("layout", [*NIBBLES, *SUPER, "q8_0x16"])
+@pytest.mark.parametrize(("fill", "sign"), [(0xFF, 1.0), (0xFF, -1.0), (0x00, 1.0), (0x00, -1.0)])
+def test_equal_extreme_quants_have_the_sums_of_the_meaning(
+    target: str, layout: str, fill: int, sign: float
+) -> None:
+    """No sum on the way may leave what holds it."""
+    matrix, n_tokens = Matrix(layout, 16, columns_for(layout, 64)), 30
+    packed = np.full((matrix.n_units, matrix.unit_bytes), fill, np.uint8)
+    packed[:, :64] = np.full(32, 1.0, np.float16).view(np.uint8)
+    activations = activation_rows(matrix, np.full((n_tokens, matrix.columns), sign * 127, np.float32))
+    meaning, single = np.zeros(16, np.float32), np.zeros(16, np.float32)
+    run("python", gemv_for(matrix), packed.reshape(-1), activations[0], meaning)
+    run(target, gemv_for(matrix), packed.reshape(-1), activations[0], single)
+    assert single.tobytes() == meaning.tobytes()
+    made = np.full((n_tokens, 16), np.nan, np.float32)
+    rows = activations.reshape(-1)
+    run(target, gemm_for(matrix, 16), packed.reshape(-1), rows, made.reshape(-1), 0, 1, n_tokens)
+    assert made.tobytes() == np.tile(meaning, n_tokens).tobytes()
+
+
 @pytest.mark.parametrize("layout", [*NIBBLES, *SUPER, "q8_0x16"])
 def test_matrix_tiles_have_the_bits_of_dot_products(layout: str) -> None:
     """More row groups and columns than are done at once, tiles that are full and one that is not."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axiom.lang import Slice, fn, i8, i16, i32, u8, vload, vstore
-from axiom.metal.arch.simd import dot4, dot4_small, vpdpbusd, vpmaddubsw, vpmaddwd
+from axiom.metal.arch.simd import add_pairs, add_words, dot4, dot4_small, vpdpbusd, vpmaddubsw, vpmaddwd
 from tests.support.identity import run_checked
 from tests.support.targets import TARGETS
 
@@ -32,6 +32,13 @@ def multiply_words(a: Slice[i16], b: Slice[i16], out: Slice[i32]) -> None:
 @fn
 def accumulate_bytes(acc: Slice[i32], a: Slice[u8], b: Slice[i8]) -> None:
     vstore(acc, 0, vpdpbusd(vload(acc, 0, 16), vload(a, 0, 64), vload(b, 0, 64)))
+
+
+@fn
+def dot_in_words(acc: Slice[i32], a: Slice[u8], b: Slice[i8], words: Slice[i16]) -> None:
+    pairs = add_pairs(vload(words, 0, 32), vload(a, 0, 64), vload(b, 0, 64))
+    vstore(words, 0, pairs)
+    vstore(acc, 0, add_words(vload(acc, 0, 16), pairs, 16))
 
 
 def cases(largest: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -69,6 +76,19 @@ def test_dot4_small_is_exact_up_to_127(target: str) -> None:
         want = expected(acc, a, b)
         run_checked(target, dot_small, acc, a, b)
         assert acc.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_sums_in_words_are_exact_as_long_as_words_hold_them(target: str) -> None:
+    for a, b in cases(15):
+        acc, words = np.arange(16, dtype=np.int32) * 1000 - 7000, np.zeros(32, np.int16)
+        start, sums = acc.copy(), np.zeros(32, np.int64)
+        for _ in range(8):
+            run_checked(target, dot_in_words, acc, a, b, words)
+            sums += (a.astype(np.int64) * b.astype(np.int64)).reshape(32, 2).sum(axis=1)
+            start = start + 16 * sums.reshape(16, 2).sum(axis=1)
+            assert words.tolist() == sums.tolist()
+            assert acc.tolist() == start.tolist()
 
 
 @pytest.mark.parametrize("target", TARGETS)
