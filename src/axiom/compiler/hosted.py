@@ -26,7 +26,7 @@ from axiom.compiler.frontend.calls import parameter_patterns, resolve_annotation
 from axiom.compiler.frontend.context import function_scope
 from axiom.compiler.frontend.program import build_program
 from axiom.compiler.llvm.jit import compile_hosted
-from axiom.compiler.llvm.loaded_object import (
+from axiom.compiler.loaded_object import (
     FRAMES_AT,
     N_FRAMES_AT,
     CodePanic,

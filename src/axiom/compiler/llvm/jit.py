@@ -10,16 +10,15 @@ from axiom.compiler import ir
 from axiom.compiler.diagnostics import CompileError, Diagnostic
 from axiom.compiler.llvm.codegen import optimise, target_machine
 from axiom.compiler.llvm.emit import emit_program
-from axiom.compiler.llvm.loaded_object import (
+from axiom.compiler.llvm.names import PAIR, type_name
+from axiom.compiler.loaded_object import (
     FRAMES_AT,
     JUMP_AT,
     MAX_FRAMES,
     N_FRAMES_AT,
     OUTER_FRAME_AT,
-    TRIPLE,
     thunk_name,
 )
-from axiom.compiler.llvm.names import PAIR, type_name
 from axiom.compiler.types import (
     ArrayRefType,
     BoolType,
@@ -32,6 +31,7 @@ from axiom.compiler.types import (
 )
 from axiom.lang.panic import PanicReason
 
+TRIPLE = "x86_64-unknown-linux-gnu"
 CODE_SECTION = ".text"
 
 _SUPPORT = f"""

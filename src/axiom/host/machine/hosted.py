@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from axiom.abi.link import LINK_BYTES
-from axiom.compiler.llvm.loaded_object import CodePanic, LoadedObject
+from axiom.compiler.loaded_object import CodePanic, LoadedObject
 from axiom.compiler.object_cache import StoredObject
 from axiom.host.errors import CrashError, MachineError
 from axiom.host.machine.carriers import RingCarrier

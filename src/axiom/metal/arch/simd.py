@@ -7,10 +7,12 @@ they ask of their arguments. The choice of instructions follows `current_target(
 from axiom.lang import (
     Target,
     Vec,
+    absolute,
     bitcast,
     concat,
     convert,
     current_target,
+    equal,
     fn,
     i8,
     i16,
@@ -18,6 +20,7 @@ from axiom.lang import (
     llvm_intrinsic,
     maximum,
     minimum,
+    select,
     shuffle,
     splat,
     u8,
@@ -46,6 +49,13 @@ def vpmaddwd(a: Vec[i16], b: Vec[i16]) -> Vec[i32]:
     """Add neighbouring products of 16 words to 8 lanes (AVX2 VPMADDWD)."""
     products = convert(i32, a) * convert(i32, b)
     return shuffle(products, range(0, 16, 2)) + shuffle(products, range(1, 16, 2))
+
+
+@llvm_intrinsic("llvm.x86.avx2.psign.b", lanes=32)
+def vpsignb(a: Vec[i8], b: Vec[i8]) -> Vec[i8]:
+    """Return a where b is positive, 0 where it is zero, -a where it is negative (AVX2 VPSIGNB)."""
+    none = splat(i8, 32, 0)
+    return select(b < 0, -a, select(equal(b, none), none, a))
 
 
 @fn(inline="always")
@@ -80,12 +90,24 @@ def add_pairs(acc: Vec[i16], a: Vec[u8], b: Vec[i8]) -> Vec[i16]:
 
 
 @fn(inline="always")
-def add_words(acc: Vec[i32], words: Vec[i16], factor: int) -> Vec[i32]:
-    """Return acc[r] + (words[2r] + words[2r+1]) * factor for 16 lanes. For `sums_in_words`."""
-    factors = splat(i16, 16, factor)
-    first = shuffle(acc, range(8)) + vpmaddwd(shuffle(words, range(16)), factors)
-    second = shuffle(acc, range(8, 16)) + vpmaddwd(shuffle(words, range(16, 32)), factors)
+def add_words(acc: Vec[i32], words: Vec[i16]) -> Vec[i32]:
+    """Return acc[r] + words[2r] + words[2r+1] for 16 lanes. For `sums_in_words`."""
+    ones = splat(i16, 16, 1)
+    first = shuffle(acc, range(8)) + vpmaddwd(shuffle(words, range(16)), ones)
+    second = shuffle(acc, range(8, 16)) + vpmaddwd(shuffle(words, range(16, 32)), ones)
     return concat(first, second)
+
+
+@fn(inline="always")
+def signed_dot4(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
+    """Return what `dot4` does, of signed bytes. Requires every byte of b to be above -128.
+
+    For `sums_in_words`: the magnitude of a times b with its sign; two products fit a word, as
+    2 * 128 * 127 = 32512.
+    """
+    first = vpsignb(shuffle(b, range(32)), shuffle(a, range(32)))
+    second = vpsignb(shuffle(b, range(32, 64)), shuffle(a, range(32, 64)))
+    return add_words(acc, add_pairs(splat(i16, 32, 0), bitcast(u8, absolute(a)), concat(first, second)))
 
 
 @llvm_intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8")

@@ -26,10 +26,17 @@ from axiom.lang import (
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import add_pairs, add_words, dot4, dot4_small, sums_in_words
+from axiom.metal.arch.simd import (
+    add_pairs,
+    add_words,
+    dot4,
+    dot4_small,
+    signed_dot4,
+    sums_in_words,
+)
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import BLOCK_BYTES
-from axiom.metal.ops.quants import largest_quant, quants_at
+from axiom.metal.ops.quants import added, largest_quant, quants_at
 from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES
 
 
@@ -87,32 +94,28 @@ def unit_word_dots(
     matrix: Matrix, w: Slice[u8], x: Slice[u8], b: u64, s: int, halves: tuple[int, ...], start: Vec[i32]
 ) -> Vec[i32]:
     """Do what `unit_dots` does, as `word_dots` does it."""
-    largest = largest_quant(matrix)
-    parts = parts_of(largest)
-    steps = steps_in_words(largest)
+    steps = steps_in_words(largest_quant(matrix))
     sums = array(i32, 16)
     vstore(sums.all, 0, start)
-    words = array(i16, 32 * 2 * parts)
+    words = array(i16, 64)
     for v in urange(0, 4, 2, rolled=True):
         for h in static(halves):
-            quants = quants_at(matrix, w, b, s, h, v)
-            more = quants_at(matrix, w, b, s, h, v + 1)
-            numbers = activations_at(x, b * BLOCK_BYTES + v * 4 + 16 * h)
-            others = activations_at(x, b * BLOCK_BYTES + v * 4 + (16 * h + 4))
-            for part in static(range(parts)):
-                place = 32 * (parts * h + part)
-                known = vload(words.all, place, 32) if steps > 2 else splat(i16, 32, 0)
-                known = add_pairs(known, part_of(largest, part, quants), numbers)
-                known = add_pairs(known, part_of(largest, part, more), others)
-                if steps > 2:
-                    vstore(words.all, place, known)
+            known = vload(words.all, 32 * h, 32) if steps > 2 else splat(i16, 32, 0)
+            for n in static(range(2)):
+                quants = quants_at(matrix, w, b, s, h, v + n)
+                numbers = activations_at(x, b * BLOCK_BYTES + v * 4 + (16 * h + 4 * n))
+                if steps == 0:
+                    signed = bitcast(i8, quants ^ added(matrix))
+                    vstore(sums.all, 0, signed_dot4(vload(sums.all, 0, 16), signed, numbers))
                 else:
-                    vstore(sums.all, 0, add_words(vload(sums.all, 0, 16), known, 1))
+                    known = add_pairs(known, quants, numbers)
+            if steps > 2:
+                vstore(words.all, 32 * h, known)
+            elif steps == 2:
+                vstore(sums.all, 0, add_words(vload(sums.all, 0, 16), known))
     if steps > 2:
-        for part in static(range(parts)):
-            for h in static(halves):
-                known = vload(words.all, 32 * (parts * h + part), 32)
-                vstore(sums.all, 0, add_words(vload(sums.all, 0, 16), known, 16 if part == 1 else 1))
+        for h in static(halves):
+            vstore(sums.all, 0, add_words(vload(sums.all, 0, 16), vload(words.all, 32 * h, 32)))
     return vload(sums.all, 0, 16)
 
 
@@ -146,22 +149,9 @@ def block_dots(
                     vstore(dots, at, dot4_small(dot, w, x) if largest <= 127 else dot4(dot, w, x))
 
 
-def parts_of(largest: int) -> int:
-    """Return in how many parts quants up to `largest` are multiplied: a word must take two products."""
-    return 1 if largest <= 63 else 2
-
-
 def steps_in_words(largest: int) -> int:
-    """Return how many times a word can take two products of such a part with signed bytes."""
-    return 32767 // (2 * 128 * (largest if parts_of(largest) == 1 else 15))
-
-
-@fn(inline="always")
-def part_of(largest: int, part: int, quants: Vec[u8]) -> Vec[u8]:
-    """Return the part of the quants that is multiplied: all of small ones, else their low or high half."""
-    if parts_of(largest) == 1:
-        return quants
-    return quants & 15 if part == 0 else quants >> 4
+    """Return how many times a word can take two products of quants up to `largest` with signed bytes."""
+    return 32767 // (2 * 128 * largest)
 
 
 @fn(inline="always")
@@ -178,27 +168,29 @@ def word_dots(
 ) -> None:
     """Do what `block_dots` does, the sums of several steps in words: one widening for all of them.
 
+    Quants of which a word cannot take two products are signed bytes (`unpack.unpacks_signed`).
     The loops stay loops: unrolled, they are reordered into one that keeps more than there are registers.
     """
     steps = steps_in_words(largest)
-    for part in static(range(parts_of(largest))):
-        for start in static(range(first, last, max(steps, 4))):
-            words = array(i16, 32 * tile * at_once)
-            for v in urange(start, min(start + max(steps, 4), last), 2, rolled=True):
-                for i in static(range(at_once)):
-                    line = v * 64 + i * GROUP_UNPACKED_BYTES
-                    w = part_of(largest, part, vload_bytes(u8, 64, quants, line))
-                    more = part_of(largest, part, vload_bytes(u8, 64, quants, line + 64))
-                    for t in static(range(tile)):
-                        place = 16 * (i * tile + t)
-                        known = vload(words.all, 2 * place, 32) if steps > 2 else splat(i16, 32, 0)
-                        known = add_pairs(known, w, activations_at(rows, v * 4 + t * row_bytes))
-                        known = add_pairs(known, more, activations_at(rows, v * 4 + (t * row_bytes + 4)))
-                        if steps > 2:
-                            vstore(words.all, 2 * place, known)
+    for start in static(range(first, last, max(steps, 4))):
+        words = array(i16, 32 * tile * at_once)
+        for v in urange(start, min(start + max(steps, 4), last), 2, rolled=True):
+            for i in static(range(at_once)):
+                line = v * 64 + i * GROUP_UNPACKED_BYTES
+                for t in static(range(tile)):
+                    place = 16 * (i * tile + t)
+                    known = vload(words.all, 2 * place, 32) if steps > 2 else splat(i16, 32, 0)
+                    for n in static(range(2)):
+                        numbers = activations_at(rows, v * 4 + (t * row_bytes + 4 * n))
+                        if steps == 0:
+                            w = vload_bytes(i8, 64, quants, line + 64 * n)
+                            vstore(dots, place, signed_dot4(vload(dots, place, 16), w, numbers))
                         else:
-                            vstore(dots, place, add_words(vload(dots, place, 16), known, 1))
-            if steps > 2:
-                for at in static(range(0, 16 * tile * at_once, 16)):
-                    known = vload(words.all, 2 * at, 32)
-                    vstore(dots, at, add_words(vload(dots, at, 16), known, 16 if part == 1 else 1))
+                            known = add_pairs(known, vload_bytes(u8, 64, quants, line + 64 * n), numbers)
+                    if steps > 2:
+                        vstore(words.all, 2 * place, known)
+                    elif steps == 2:
+                        vstore(dots, place, add_words(vload(dots, place, 16), known))
+        if steps > 2:
+            for at in static(range(0, 16 * tile * at_once, 16)):
+                vstore(dots, at, add_words(vload(dots, at, 16), vload(words.all, 2 * at, 32)))

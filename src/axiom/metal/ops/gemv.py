@@ -20,6 +20,7 @@ from axiom.lang import (
     Slice,
     Vec,
     convert,
+    current_target,
     f16,
     f32,
     fma,
@@ -34,9 +35,10 @@ from axiom.lang import (
     vload_bytes,
     vstore,
 )
+from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.ops.ahead import BLOCK_AHEAD_BYTES, prefetch_part
 from axiom.metal.ops.dots import unit_dots
-from axiom.metal.ops.float_sums import scaled_sum
+from axiom.metal.ops.float_sums import FLOAT_START_BITS, scaled_sum
 from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemv_k import unit_q6_k, unit_with_minimums
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, Q8_BLOCK_BYTES, Matrix
@@ -114,7 +116,11 @@ def unit(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
 def unit_q8_0(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a block of 8-bit weights."""
     prefetch_part(w, BLOCK_AHEAD_BYTES, Q8_BLOCK_BYTES, 0, 1)
-    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), splat(i32, 16, load_bytes(i32, x, START_128_AT)))
+    if sums_in_words(current_target()):
+        start = splat(i32, 16, FLOAT_START_BITS)
+    else:
+        start = splat(i32, 16, load_bytes(i32, x, START_128_AT))
+    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), start)
     scale = convert(f32, vload_bytes(f16, 16, w, 0))
     return fma(scaled_sum(dots, scale), splat(f32, 16, load_bytes(f32, x, SCALE_AT)), acc)
 

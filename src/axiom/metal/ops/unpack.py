@@ -5,7 +5,8 @@ one load instead of up to five operations. Of each row group: for every 4 column
 quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte.
 """
 
-from axiom.lang import Slice, fn, splat, static, u8, u64, urange, vstore_bytes
+from axiom.lang import Slice, Target, current_target, fn, splat, static, u8, u64, urange, vstore_bytes
+from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, Matrix
 from axiom.metal.ops.quants import added, blocks_together, quants_at
 
@@ -19,6 +20,11 @@ def stretch_units(matrix: Matrix) -> int:
     return STRETCH_COLUMNS // matrix.unit_columns
 
 
+def unpacks_signed(matrix: Matrix, target: Target) -> bool:
+    """Tell whether `unpack_stretch` leaves out what the layout has added."""
+    return matrix.layout == "q8_0x16" and sums_in_words(target)
+
+
 @fn(inline="always")
 def unpack_stretch(
     at_once: int, matrix: Matrix, groups: Slice[u8], first: u64, n: u64, out: Slice[u8]
@@ -28,7 +34,11 @@ def unpack_stretch(
     for i in static(range(at_once)):
         for u in urange(n):
             w = groups.part((first + u) * matrix.unit_bytes + i * matrix.group_bytes, matrix.unit_bytes)
-            unpack_unit(matrix, w, out.part(u * unit_unpacked + i * GROUP_UNPACKED_BYTES, unit_unpacked))
+            part = out.part(u * unit_unpacked + i * GROUP_UNPACKED_BYTES, unit_unpacked)
+            if unpacks_signed(matrix, current_target()):
+                unpack_signed(matrix, w, part)
+            else:
+                unpack_unit(matrix, w, part)
 
 
 @fn(inline="always")

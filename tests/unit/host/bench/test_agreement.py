@@ -35,8 +35,8 @@ def test_different_vocabularies_cannot_be_compared() -> None:
         compare_logits(LOGITS, LOGITS[:, :299])
 
 
-def agreement(divergence: float, top1: float, positions: int = 256) -> Agreement:
-    return Agreement(positions, 100 * divergence, divergence, 10 * divergence, top1)
+def agreement(divergence: float, top1: float, positions: int = 256, error: float = 0.0) -> Agreement:
+    return Agreement(positions, 100 * divergence, divergence, 10 * divergence, top1, error)
 
 
 def test_the_peers_own_two_ways_are_the_measure() -> None:
@@ -55,6 +55,16 @@ def test_at_few_positions_a_count_may_be_off_by_more() -> None:
     assert few.mean_divergence == many.mean_divergence
     assert few.top1 == pytest.approx(1 - 0.1414 - 2 * 0.0616, abs=1e-3)
     assert many.top1 == pytest.approx(1 - 0.1414 - 2 * 0.0011, abs=1e-3)
+
+
+def test_a_mean_of_few_positions_may_be_off_by_two_of_its_errors() -> None:
+    allowed = limits(agreement(2e-3, 0.9, 32, error=3e-4))
+    assert allowed.mean_divergence == pytest.approx(2 * (2e-3 + 2 * 3e-4))
+    noise = np.random.default_rng(6).normal(size=LOGITS.shape).astype(np.float32)
+    found = compare_logits(LOGITS, LOGITS + noise)
+    half = compare_logits(LOGITS[::2], (LOGITS + noise)[::2])
+    assert abs(half.mean_divergence - found.mean_divergence) < 3 * half.divergence_error
+    assert half.divergence_error == pytest.approx(found.divergence_error * 2**0.5, rel=0.5)
 
 
 def test_a_peer_whose_two_ways_hardly_differ_asks_for_no_more_than_little_noise() -> None:

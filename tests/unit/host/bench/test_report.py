@@ -29,7 +29,7 @@ def comparison() -> Comparison:
     made = samples(peer=True)
     made.add("machine", "meeting_ns", 400.0)
     results = make_results(made, WORK)
-    agreement = Agreement(32, 0.1, 1e-4, 1e-3, 1.0)
+    agreement = Agreement(32, 0.1, 1e-4, 1e-3, 1.0, 0.0)
     return Comparison(results, made, "kvm", 2, "2 threads", "AVX2", agreement, agreement, limits(agreement))
 
 

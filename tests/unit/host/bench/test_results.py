@@ -144,7 +144,7 @@ def test_what_a_peer_cannot_tell_is_excused_and_what_nobody_measured_is_not() ->
 
 def test_how_far_axiom_is_from_the_yardstick_is_told_where_there_is_one() -> None:
     def agreement(divergence: float) -> Agreement:
-        return Agreement(32, divergence, divergence, divergence, 1.0)
+        return Agreement(32, divergence, divergence, divergence, 1.0, 0.0)
 
     made = Comparison([], Samples(), "hosted", 1, agreement=agreement(3e-3), yardstick=agreement(2e-3))
     assert made.over_yardstick == pytest.approx(1.5)

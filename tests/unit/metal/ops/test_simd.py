@@ -38,7 +38,7 @@ def accumulate_bytes(acc: Slice[i32], a: Slice[u8], b: Slice[i8]) -> None:
 def dot_in_words(acc: Slice[i32], a: Slice[u8], b: Slice[i8], words: Slice[i16]) -> None:
     pairs = add_pairs(vload(words, 0, 32), vload(a, 0, 64), vload(b, 0, 64))
     vstore(words, 0, pairs)
-    vstore(acc, 0, add_words(vload(acc, 0, 16), pairs, 16))
+    vstore(acc, 0, add_words(vload(acc, 0, 16), pairs))
 
 
 def cases(largest: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -86,7 +86,7 @@ def test_sums_in_words_are_exact_as_long_as_words_hold_them(target: str) -> None
         for _ in range(8):
             run_checked(target, dot_in_words, acc, a, b, words)
             sums += (a.astype(np.int64) * b.astype(np.int64)).reshape(32, 2).sum(axis=1)
-            start = start + 16 * sums.reshape(16, 2).sum(axis=1)
+            start = start + sums.reshape(16, 2).sum(axis=1)
             assert words.tolist() == sums.tolist()
             assert acc.tolist() == start.tolist()
 

@@ -1,4 +1,6 @@
-"""An object of compiled functions in this process, and how they are called. Light to import.
+"""An object of compiled functions in this process, and how they are called.
+
+Light to import, as the first token of a hosted start waits for it: LLVM's own loader is not needed.
 
 Every root has a thunk, made by `compiler.llvm.jit`, with one C signature:
 `int thunk(void *result, uint64_t *arguments, uint64_t *record)`; 1 means that the call has panicked, and
@@ -9,12 +11,7 @@ import ctypes
 import functools
 from collections.abc import Callable, Sequence
 
-import llvmlite.binding as llvm
-
-from axiom.compiler.elf_symbols import only_for_running
-from axiom.compiler.llvm.codegen import target_machine
-
-TRIPLE = "x86_64-unknown-linux-gnu"
+from axiom.compiler.relocation import address_in_process, place_object
 
 # The record of a call, in words: what a panic says, then frames, then the jump buffer of the C library.
 RECORD_WORDS = 128
@@ -55,17 +52,13 @@ class LoadedObject:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        machine = target_machine(TRIPLE, 3, jit=True)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(only_for_running(data)))
-        self._engine.finalize_object()
+        self._memory, self._symbols = place_object(data, address_in_process)
         self._thunks: dict[str, Callable[[int, int, int], int]] = {}
-        key_at = self._engine.get_global_value_address("ax.record.key")
-        ctypes.c_uint32.from_address(key_at).value = _record_key()
+        ctypes.c_uint32.from_address(self.address("ax.record.key")).value = _record_key()
 
     def address(self, symbol: str) -> int:
-        """Return the address of a function by its symbol."""
-        return self._engine.get_function_address(symbol)
+        """Return the address of a function by its symbol. Raises KeyError when the object lacks it."""
+        return self._symbols[symbol]
 
     def call(self, symbol: str, words: Sequence[int], result_bytes: int = 0) -> bytearray:
         """Call a root; return what it left as its result, at least LEAST_RESULT_BYTES. Raises CodePanic.
