@@ -47,5 +47,8 @@ lock=requirements.lock
 echo "Installing Python packages from $lock ..." >&2
 .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+# An editable package is not compiled to bytecode when it is installed; its first start, and every start where
+# PYTHONDONTWRITEBYTECODE is set, would compile it again.
+.venv/bin/python -m compileall -q src/axiom
 touch .venv/.runtime-ready
 [ "$profile" = runtime ] || touch .venv/.development-ready

@@ -44,7 +44,7 @@ def generate_and_print(
     request = StartRequest(
         sequence_id=1,
         prompt=tokenizer.encode(options.prompt),
-        max_new=options.count,
+        max_new=options.max_new,
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,

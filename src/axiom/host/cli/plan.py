@@ -45,7 +45,7 @@ def show_plan(wanted: PlanOptions, console: Console) -> None:
     )
     model = open_model(wanted.model, console)
     plan = session_plan(model, options)
-    image = build_image(plan.config, options.cache)
+    image = build_image(plan.config, options.cache_folder)
     memory_bytes, _, placed = place_session(model, options, plan, image)
     spec = plan.config.engine
     facts = {

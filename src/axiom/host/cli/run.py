@@ -3,9 +3,8 @@
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from axiom.host.cli.models import model_path, parse_size, processors
 from axiom.host.errors import UserError
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
     from axiom.host.machine.launch import Started
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """What the command line said; cpus None: all that there are."""
 
     model: str | None
     prompt: str
-    count: int
+    max_new: int
     temperature: float
     top_k: int
     top_p: float
@@ -68,8 +66,8 @@ def kv_name(text: str | None) -> KvName | None:
 
 
 def _check(options: RunOptions) -> None:
-    if options.count < 1:
-        raise UserError(f"-n {options.count} asks for no tokens.", "give at least 1")
+    if options.max_new < 1:
+        raise UserError(f"-n {options.max_new} asks for no tokens.", "give at least 1")
     if options.temperature < 0:
         raise UserError(f"--temp {options.temperature} is negative.", "0 is greedy; 0.8 is lively")
     if not 0 < options.top_p <= 1:

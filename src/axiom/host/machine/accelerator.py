@@ -2,8 +2,7 @@
 
 import fcntl
 import os
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from axiom.host.errors import MachineError
 
@@ -12,8 +11,7 @@ _KVM_GET_API_VERSION = 0xAE00
 _KVM_API_VERSION = 12
 
 
-@dataclass(frozen=True)
-class Accelerator:
+class Accelerator(NamedTuple):
     """What QEMU runs the guest with, and, for `tcg`, why not `kvm`."""
 
     name: Literal["kvm", "tcg"]

@@ -9,8 +9,8 @@ as 2 GiB from address 0 and the rest from 4 GiB on. Source: QEMU 7.2, hw/i386/pc
 
 import mmap
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from axiom.host.errors import MachineError, UserError
 
@@ -22,8 +22,7 @@ _MINIMUM_BYTES = 16 << 20
 _MULTIPLE = 2 << 20
 
 
-@dataclass(frozen=True)
-class RamRange:
+class RamRange(NamedTuple):
     """Guest-physical addresses that are RAM, and where they lie in the file."""
 
     address: int

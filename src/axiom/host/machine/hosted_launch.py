@@ -3,8 +3,8 @@
 Light to import, for that reason.
 """
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from axiom.compiler.object_cache import StoredObject, read_stored
 from axiom.host.machine.host_processor import hosted_target
@@ -12,8 +12,7 @@ from axiom.host.machine.launch_notes import read_note, write_note
 from axiom.host.machine.options import SessionOptions
 
 
-@dataclass(frozen=True)
-class HostedLaunch:
+class HostedLaunch(NamedTuple):
     """Which functions of an object serve a model, by their symbols, and how much memory they are given.
 
     target: what the object was compiled for. serve, read_cycles and the rest: see `metal.boot.hosted` and
@@ -38,7 +37,7 @@ class HostedLaunch:
 def remember_hosted(launch: HostedLaunch, stored: StoredObject, options: SessionOptions) -> None:
     """Keep a launch that has worked, if its object is kept."""
     if stored.path is not None:
-        write_note(launch.model, options, {"object": str(stored.path)} | asdict(launch))
+        write_note(launch.model, options, {"object": str(stored.path)} | launch._asdict())
 
 
 def remembered_hosted(model: Path, options: SessionOptions) -> tuple[HostedLaunch, StoredObject] | None:

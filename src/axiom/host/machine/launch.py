@@ -6,10 +6,9 @@ import, for that reason.
 
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from axiom.host.errors import UserError
 from axiom.host.machine.guest_memory import available_bytes
@@ -19,8 +18,7 @@ from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.qemu import MachineOptions, Qemu
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """An image, the packed model, and how much memory of what kind; rings_address: of the link region."""
 
     image: str
@@ -33,8 +31,7 @@ class Launch:
     command_line: str
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """A machine that is booting, when it was started (time.monotonic), and the model held in memory."""
 
     launch: Launch
@@ -100,7 +97,7 @@ def start_machine(launch: Launch, options: SessionOptions) -> Started:
 
 def remember_launch(launch: Launch, options: SessionOptions) -> None:
     """Keep a launch that has worked; where nothing can be written, nothing is kept."""
-    write_note(launch.model, options, asdict(launch))
+    write_note(launch.model, options, launch._asdict())
 
 
 def remembered_launch(model: Path, options: SessionOptions) -> Launch | None:

@@ -43,7 +43,7 @@ def _place(model: str, options: SessionOptions) -> Path:
     root = os.path.dirname(axiom.__file__)
     for room in ROOMS:
         _add_files(digest, os.path.join(root, room))
-    return options.cache / "launches" / f"{digest.hexdigest()[:32]}.json"
+    return options.cache_folder / "launches" / f"{digest.hexdigest()[:32]}.json"
 
 
 def _add_files(digest: Any, folder: str) -> None:

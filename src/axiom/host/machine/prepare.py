@@ -66,7 +66,7 @@ def place_session(
 def prepare_launch(model: PackedModel, options: SessionOptions) -> Launch:
     """Plan, build the image where it is not in the cache, and say how to start it."""
     plan = session_plan(model, options)
-    image = build_image(plan.config, options.cache, options.gdb_port is not None)
+    image = build_image(plan.config, options.cache_folder, options.gdb_port is not None)
     memory_bytes, file, placed = place_session(model, options, plan, image)
     rings = next(region for region in placed if region.kind == RegionKind.LINK)
     shared = max(LEAST_SHARED_BYTES, -(-(rings.address + rings.bytes) // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES)

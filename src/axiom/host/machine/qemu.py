@@ -8,10 +8,9 @@ read-only. Tested with QEMU 7.2.
 
 import shutil
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from axiom.abi.exit_code import ExitCode
 from axiom.host.errors import MachineError
@@ -34,8 +33,7 @@ _STOP_SECONDS = 2.0
 _HUGE_PAGE_BYTES = 2 << 20
 
 
-@dataclass(frozen=True)
-class MachineOptions:
+class MachineOptions(NamedTuple):
     """What machine to make.
 
     shared_bytes: how much of memory, from address 0, the host sees; None for all. The rest is faster to

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,7 @@ def test_a_launch_is_found_again_with_its_object(
     assert found is not None
     assert found[0] == launch
     assert (found[1].data, found[1].path) == (stored.data, stored.path)
-    assert remembered_hosted(model.path, replace(options, cpus=1)) is None
+    assert remembered_hosted(model.path, options._replace(cpus=1)) is None
 
 
 def test_an_object_that_was_never_kept_is_not_remembered(
@@ -88,7 +87,7 @@ def test_a_launch_for_another_processor_is_not_found(
     prepared: tuple[HostedLaunch, StoredObject], model: PackedModel, options: SessionOptions
 ) -> None:
     launch, stored = prepared
-    remember_hosted(replace(launch, target="another"), stored, options)
+    remember_hosted(launch._replace(target="another"), stored, options)
     assert remembered_hosted(model.path, options) is None
 
 
@@ -100,7 +99,7 @@ def test_a_damaged_note_is_as_none(
     options: SessionOptions,
 ) -> None:
     remember_hosted(*prepared, options)
-    (note,) = (options.cache / "launches").iterdir()
+    (note,) = (options.cache_folder / "launches").iterdir()
     note.write_text(damage)
     assert remembered_hosted(model.path, options) is None
 
@@ -110,7 +109,7 @@ def test_a_model_that_is_gone_is_an_error_in_words(
 ) -> None:
     launch, stored = prepared
     with pytest.raises(MachineError, match="cannot be mapped into memory"):
-        HostedMachine(replace(launch, model=str(tmp_path / "missing.axm")), stored)
+        HostedMachine(launch._replace(model=str(tmp_path / "missing.axm")), stored)
 
 
 def watch(machine: HostedMachine) -> None:
@@ -122,7 +121,7 @@ def watch(machine: HostedMachine) -> None:
 
 def test_a_panic_is_told_with_its_places(prepared: tuple[HostedLaunch, StoredObject]) -> None:
     launch, stored = prepared
-    with HostedMachine(replace(launch, activation_bytes=4096), stored) as machine:
+    with HostedMachine(launch._replace(activation_bytes=4096), stored) as machine:
         before = os.sched_getaffinity(0)
         machine.start()
         with pytest.raises(CrashError) as raised:

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_it_is_found_again_as_it_was(launch: Launch, options: SessionOptions) ->
     assert remembered_launch(Path(launch.model), options) is None
     remember_launch(launch, options)
     assert remembered_launch(Path(launch.model), options) == launch
-    assert [path.suffix for path in (options.cache / "launches").iterdir()] == [".json"]
+    assert [path.suffix for path in (options.cache_folder / "launches").iterdir()] == [".json"]
 
 
 def test_other_options_and_other_models_have_other_launches(
@@ -49,13 +48,13 @@ def test_other_options_and_other_models_have_other_launches(
 ) -> None:
     remember_launch(launch, options)
     others = (
-        replace(options, machine="kvm"),
-        replace(options, cpus=1),
-        replace(options, n_context=64),
-        replace(options, memory_bytes=1 << 30),
-        replace(options, load="nvme"),
-        replace(options, link="uart"),
-        replace(options, kv_type="q8_0"),
+        options._replace(machine="kvm"),
+        options._replace(cpus=1),
+        options._replace(n_context=64),
+        options._replace(memory_bytes=1 << 30),
+        options._replace(load="nvme"),
+        options._replace(link="uart"),
+        options._replace(kv_type="q8_0"),
     )
     assert [remembered_launch(Path(launch.model), other) for other in others] == [None] * len(others)
     assert remembered_launch(tmp_path / "other.axm", options) is None
@@ -89,13 +88,13 @@ def test_a_damaged_note_is_as_none(
     damage: Callable[[str], str], launch: Launch, options: SessionOptions
 ) -> None:
     remember_launch(launch, options)
-    (note,) = (options.cache / "launches").iterdir()
+    (note,) = (options.cache_folder / "launches").iterdir()
     note.write_text(damage(note.read_text()))
     assert remembered_launch(Path(launch.model), options) is None
 
 
 def test_a_place_that_cannot_be_written_is_no_error(launch: Launch, options: SessionOptions) -> None:
-    options.cache.write_text("a file where a folder should be")
+    options.cache_folder.write_text("a file where a folder should be")
     remember_launch(launch, options)
     assert remembered_launch(Path(launch.model), options) is None
 
@@ -132,6 +131,6 @@ def test_compiled_caches_of_python_do_not_count(
 
 
 def test_a_machine_larger_than_this_computer_is_refused(launch: Launch, options: SessionOptions) -> None:
-    large = replace(launch, memory_bytes=1 << 50)
+    large = launch._replace(memory_bytes=1 << 50)
     with pytest.raises(UserError, match=r"the machine needs 1073741824 MiB, and this computer is short of"):
         start_machine(large, options)

@@ -53,7 +53,7 @@ def test_a_file_of_another_length_is_read(odd: PackedModel) -> None:
 def test_the_regions_lie_in_the_machine_side_by_side(load: LoadName, model: PackedModel) -> None:
     options = SessionOptions(cpus=2, load=load)
     plan = session_plan(model, options)
-    image = build_image(plan.config, options.cache)
+    image = build_image(plan.config, options.cache_folder)
     memory_bytes, file, placed = place_session(model, options, plan, image)
     assert memory_bytes % HUGE_PAGE_BYTES == 0
     assert (file is None) == (load == "nvme")
@@ -73,12 +73,12 @@ def test_too_little_memory_is_refused_with_what_would_do(tmp_path: Path) -> None
     model = packed_model(write(tmp_path, wide), tmp_path / "models")
     options = SessionOptions(load="nvme")
     plan = session_plan(model, options)
-    image = build_image(plan.config, options.cache)
+    image = build_image(plan.config, options.cache_folder)
     least, _, _ = place_session(model, options, plan, image)
-    exact = replace(options, memory_bytes=least)
+    exact = options._replace(memory_bytes=least)
     assert place_session(model, exact, plan, image)[0] == least
     with pytest.raises(UserError, match=r"needs a machine of 104 MiB, and this one has 102 MiB"):
-        place_session(model, replace(options, memory_bytes=least - HUGE_PAGE_BYTES), plan, image)
+        place_session(model, options._replace(memory_bytes=least - HUGE_PAGE_BYTES), plan, image)
 
 
 @pytest.mark.parametrize(("link", "expected"), [("auto", "memory"), ("ring", "memory"), ("uart", "serial")])
@@ -92,4 +92,4 @@ def test_a_launch_says_all_that_a_machine_needs(link: LinkName, expected: str, m
     assert launch.command_line.startswith("model=")
     assert launch.shared_bytes % HUGE_PAGE_BYTES == 0
     assert launch.rings_address < launch.shared_bytes <= launch.memory_bytes
-    assert prepare_launch(model, replace(options, load="nvme")).command_line == ""
+    assert prepare_launch(model, options._replace(load="nvme")).command_line == ""

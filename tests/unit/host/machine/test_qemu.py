@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,7 +133,7 @@ def test_what_qemu_complains_about_is_passed_on(tmp_path: Path) -> None:
 
 def test_the_second_serial_port_is_a_stream(tmp_path: Path) -> None:
     image = make_image(tmp_path, _ECHO + leave(ExitCode.OK))
-    with Qemu(replace(small(image), link="serial")) as machine:
+    with Qemu(small(image)._replace(link="serial")) as machine:
         assert machine.serial is not None
         machine.serial.setblocking(True)
         machine.serial.settimeout(PATIENCE)
@@ -146,7 +145,7 @@ def test_the_second_serial_port_is_a_stream(tmp_path: Path) -> None:
 def test_the_model_file_is_opened_for_reading_only(tmp_path: Path) -> None:
     model = tmp_path / "model.axm"
     model.write_bytes(bytes(1 * MIB))
-    with Qemu(replace(small(make_image(tmp_path, _NOTE + _SPIN)), model=model)) as machine:
+    with Qemu(small(make_image(tmp_path, _NOTE + _SPIN))._replace(model=model)) as machine:
         wait_for_note(machine)
         folder = Path(f"/proc/{machine.process.id}")
         numbers = [f.name for f in (folder / "fd").iterdir() if os.readlink(f) == str(model)]
@@ -159,7 +158,7 @@ def test_the_model_file_is_opened_for_reading_only(tmp_path: Path) -> None:
 
 def test_a_machine_with_two_cores_and_a_part_shared_runs(tmp_path: Path) -> None:
     image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
-    wanted = replace(small(image), cores=2, memory_bytes=64 * MIB, shared_bytes=32 * MIB)
+    wanted = small(image)._replace(cores=2, memory_bytes=64 * MIB, shared_bytes=32 * MIB)
     with Qemu(wanted) as machine:
         assert machine.wait(PATIENCE) == ExitCode.OK
         assert machine.process.errors() == ""
@@ -188,7 +187,7 @@ def test_a_debugger_is_waited_for(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
-    with Qemu(replace(small(image), gdb_port=port)) as machine:
+    with Qemu(small(image)._replace(gdb_port=port)) as machine:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
