@@ -172,15 +172,16 @@ def word_dots(
     The loops stay loops: unrolled, they are reordered into one that keeps more than there are registers.
     """
     steps = steps_in_words(largest)
+    at_a_time = 2 if steps > 0 else 1
     for start in static(range(first, last, max(steps, 4))):
         words = array(i16, 32 * tile * at_once)
-        for v in urange(start, min(start + max(steps, 4), last), 2, rolled=True):
+        for v in urange(start, min(start + max(steps, 4), last), at_a_time, rolled=True):
             for i in static(range(at_once)):
                 line = v * 64 + i * GROUP_UNPACKED_BYTES
                 for t in static(range(tile)):
                     place = 16 * (i * tile + t)
                     known = vload(words.all, 2 * place, 32) if steps > 2 else splat(i16, 32, 0)
-                    for n in static(range(2)):
+                    for n in static(range(at_a_time)):
                         numbers = activations_at(rows, v * 4 + (t * row_bytes + 4 * n))
                         if steps == 0:
                             w = vload_bytes(i8, 64, quants, line + 64 * n)
