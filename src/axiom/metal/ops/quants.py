@@ -30,7 +30,7 @@ def added(matrix: Matrix) -> int:
 
 
 def largest_quant(matrix: Matrix) -> int:
-    """Return what no quants is above, with what the layout has added."""
+    """Return what none of the quants is above, with what the layout has added."""
     if matrix.layout == "q8_0x16":
         return 255
     if matrix.layout == "q6_kx16":
