@@ -58,21 +58,6 @@ def vpsignb(a: Vec[i8], b: Vec[i8]) -> Vec[i8]:
     return select(b < 0, -a, select(equal(b, none), none, a))
 
 
-@fn(inline="always")
-def _dot4_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
-    # VPMADDUBSW saturates at 16 bits. Split by the top bit, neither half can reach that:
-    # 2 * 127 * -128 = -32512 and 2 * 128 * -128 = -32768.
-    ones = splat(i16, 16, 1)
-    low = vpmaddwd(vpmaddubsw(a & 127, b), ones)
-    high = vpmaddwd(vpmaddubsw(a & 128, b), ones)
-    return acc + low + high
-
-
-@fn(inline="always")
-def _dot4_small_avx2_half(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
-    return acc + vpmaddwd(vpmaddubsw(a, b), splat(i16, 16, 1))
-
-
 def sums_in_words(target: Target) -> bool:
     """Tell whether sums of bytes' products are cheapest in words first: AVX2 without a dot product."""
     return target.architecture == "x86_64" and target.vector_bytes >= 32 and not target.has_vnni
@@ -99,6 +84,11 @@ def add_words(acc: Vec[i32], words: Vec[i16]) -> Vec[i32]:
 
 
 @fn(inline="always")
+def _dot4_in_words(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
+    return add_words(acc, add_pairs(splat(i16, 32, 0), a, b))
+
+
+@fn(inline="always")
 def signed_dot4(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
     """Return what `dot4` does, of signed bytes. Requires every byte of b to be above -128.
 
@@ -107,7 +97,7 @@ def signed_dot4(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
     """
     first = vpsignb(shuffle(b, range(32)), shuffle(a, range(32)))
     second = vpsignb(shuffle(b, range(32, 64)), shuffle(a, range(32, 64)))
-    return add_words(acc, add_pairs(splat(i16, 32, 0), bitcast(u8, absolute(a)), concat(first, second)))
+    return _dot4_in_words(acc, bitcast(u8, absolute(a)), concat(first, second))
 
 
 @llvm_intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8")
@@ -159,11 +149,9 @@ def dot4(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     if current_target().has_vnni:
         return vpdpbusd(acc, a, b)
     if current_target().vector_bytes >= 32:
-        first = _dot4_avx2_half(shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32)))
-        second = _dot4_avx2_half(
-            shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
-        )
-        return concat(first, second)
+        # A word cannot take two products of bytes up to 255. Split by the top bit, neither part can reach
+        # that: 2 * 127 * -128 = -32512 and 2 * 128 * -128 = -32768.
+        return _dot4_in_words(_dot4_in_words(acc, a & 127, b), a & 128, b)
     if current_target().has_dotprod:
         return _dot4_neon(255, acc, a, b)
     return _dot4_portable(acc, a, b)
@@ -175,11 +163,7 @@ def dot4_small(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
     if current_target().has_vnni:
         return vpdpbusd(acc, a, b)
     if current_target().vector_bytes >= 32:
-        first = _dot4_small_avx2_half(shuffle(acc, range(8)), shuffle(a, range(32)), shuffle(b, range(32)))
-        second = _dot4_small_avx2_half(
-            shuffle(acc, range(8, 16)), shuffle(a, range(32, 64)), shuffle(b, range(32, 64))
-        )
-        return concat(first, second)
+        return _dot4_in_words(acc, a, b)
     if current_target().has_dotprod:
         return _dot4_neon(127, acc, a, b)
     return _dot4_portable(acc, a, b)

@@ -37,9 +37,7 @@ from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.ops.ahead import SUPER_AHEAD_BYTES, prefetch_lines, prefetch_part
 from axiom.metal.ops.dots import unit_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
-from axiom.metal.ops.matrix import (
-    Matrix,
-)
+from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
 
 
