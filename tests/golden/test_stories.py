@@ -98,8 +98,8 @@ def test_the_logits_of_every_position_of_a_prompt_come_in_order(cache: Path) -> 
     wanted = StartRequest(1, prompt, 1, send_logits=True, prompt_logits=True)
     alone = StartRequest(2, prompt[:7], 1, send_logits=True)
     (made, last), _ = serve("q8_0", "hosted", cache, [wanted, alone])
-    assert [e.index for e in made.logits if e.of_prompt] == list(range(len(prompt) - 1))
-    assert [e.index for e in made.logits if not e.of_prompt] == [0]
+    assert [e.number for e in made.logits if e.of_prompt] == list(range(len(prompt) - 1))
+    assert [e.number for e in made.logits if not e.of_prompt] == [0]
     assert np.array_equal(made.logits[6].logits, last.logits[0].logits)
 
 

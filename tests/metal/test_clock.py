@@ -10,7 +10,7 @@ from axiom.metal.arch.power import power_off
 from axiom.metal.arch.uart import COM1, uart_start
 from axiom.metal.kernel.clock import clock, measure_clock, start_clock
 from axiom.metal.kernel.log import log
-from tests.support.boot_image import MACHINES, boot
+from tests.support.boot_image import QEMU_MACHINES, boot
 from tests.support.metal import build_image
 
 
@@ -25,7 +25,7 @@ def compare(start_info: u64) -> None:
     power_off(ExitCode.OK)
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", QEMU_MACHINES)
 def test_the_measured_frequency_agrees_with_the_told_one(machine: str, tmp_path: Path) -> None:
     outcome = boot(machine, build_image(tmp_path / "image.elf", [compare]))
     told, measured, first, second = map(int, outcome.text.split())

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from axiom.abi.boot import ExitCode
-from axiom.host.machine.qemu import MachineOptions, Qemu
+from axiom.host.machine.machine import Machine, MachineOptions
 from axiom.host.model.packed_file import DIGEST_CHUNK_BYTES, Header
 from axiom.lang import size_of, u64, view_of
 from axiom.metal.drivers.acpi import AcpiStatus
@@ -86,7 +86,7 @@ def boot(image: Path, accelerator: str, model: Path | None, *, ignore_acpi: bool
         model=model,
         accelerator="kvm" if accelerator == "kvm" else "tcg",
     )
-    with Qemu(options) as machine:
+    with Machine(options) as machine:
         with machine.memory.view(drive.TASK_ADDRESS, size_of(drive.DriveTask)) as place:
             task = view_of(drive.DriveTask, place)
             task.layout_id = u64(LAYOUT_ID)
@@ -149,23 +149,23 @@ def _damage_digests(model: Packed) -> None:
 
 
 def _other_layout(model: Packed) -> None:
-    model.header = replace(model.header, layout_id=LAYOUT_ID + 1)
+    model.header = model.header._replace(layout_id=LAYOUT_ID + 1)
 
 
 def _other_size(model: Packed) -> None:
-    model.header = replace(model.header, weights_bytes=WEIGHTS_BYTES + 4096)
+    model.header = model.header._replace(weights_bytes=WEIGHTS_BYTES + 4096)
 
 
 def _wrong_count(model: Packed) -> None:
-    model.header = replace(model.header, n_digests=2)
+    model.header = model.header._replace(n_digests=2)
 
 
 def _unaligned(model: Packed) -> None:
-    model.header = replace(model.header, weights_offset=WEIGHTS_OFFSET + 512)
+    model.header = model.header._replace(weights_offset=WEIGHTS_OFFSET + 512)
 
 
 def _far_weights(model: Packed) -> None:
-    model.header = replace(model.header, weights_offset=(1 << 64) - 4096)
+    model.header = model.header._replace(weights_offset=(1 << 64) - 4096)
 
 
 def _cut(model: Packed) -> None:

@@ -14,7 +14,7 @@ from axiom.abi.link import LINK_BYTES, ErrorCode
 from axiom.host.machine.carriers import RingCarrier, SerialCarrier
 from axiom.host.machine.events import CountersEvent, ErrorEvent, LogitsEvent
 from axiom.host.machine.link import LinkClient
-from axiom.host.machine.qemu import MachineEnded, MachineOptions, Qemu
+from axiom.host.machine.machine import Machine, MachineEnded, MachineOptions
 from axiom.host.machine.requests import StartRequest
 from tests.metal.images import parrot
 from tests.support.metal import ACCELERATORS, build_image, require_accelerator
@@ -36,7 +36,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[Link, Path]:
 @contextmanager
 def connected(
     images: dict[Link, Path], accelerator: str, link: Link
-) -> Generator[tuple[Qemu, LinkClient, RingCarrier | SerialCarrier]]:
+) -> Generator[tuple[Machine, LinkClient, RingCarrier | SerialCarrier]]:
     """Boot the image of a carrier and talk to it."""
     require_accelerator(accelerator)
     options = MachineOptions(
@@ -46,7 +46,7 @@ def connected(
         accelerator="kvm" if accelerator == "kvm" else "tcg",
         link=link,
     )
-    with Qemu(options) as machine:
+    with Machine(options) as machine:
         if machine.serial is not None:
             carrier: RingCarrier | SerialCarrier = SerialCarrier(machine.serial)
         else:

@@ -1,4 +1,7 @@
-"""Boot a tiny image in QEMU, with nothing but a serial port, and collect what it says."""
+"""Boot a tiny image, with nothing but a serial port, and collect what it says.
+
+In QEMU, with KVM or without, or in the monitor of our own.
+"""
 
 import subprocess
 from dataclasses import dataclass
@@ -6,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from axiom.host.machine.machine import Machine, MachineOptions
 from tests.support.metal import require_accelerator
 
-MACHINES = ("kvm", "tcg")
+QEMU_MACHINES = ("kvm", "tcg")
+MACHINES = ("monitor", *QEMU_MACHINES)
+RAM_BYTES = 1 << 30
 FIRMWARE = Path("/usr/share/qemu/qboot.rom")
 DEADLINE_S = 60
 CROWDED = "exceeds the recommended cpus supported by KVM"
@@ -37,7 +43,9 @@ def boot(
 
     ram: a file to use as the machine's memory, so that it can be read afterwards.
     """
-    require_accelerator(machine)
+    require_accelerator("tcg" if machine == "tcg" else "kvm")
+    if machine == "monitor":
+        return _boot_in_monitor(image, command_line, ram, cores, deadline_s)
     arguments = [
         "-machine",
         f"q35,accel={machine}",
@@ -66,3 +74,17 @@ def boot(
     assert not complaints, complaints
     text = finished.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
     return Outcome(status >> 1 if status & 1 else None, text)
+
+
+def _boot_in_monitor(image: Path, command_line: str, ram: str, cores: int, deadline_s: float) -> Outcome:
+    options = MachineOptions(image, RAM_BYTES, cores=cores, accelerator="kvm", command_line=command_line)
+    with Machine(options) as machine:
+        assert not machine.is_qemu
+        machine.wait(deadline_s)
+        if not machine.has_ended():
+            pytest.fail(f"the machine did not stop; it had said: {machine.console.text()!r}")
+        assert not machine.process.errors()
+        if ram:
+            with machine.memory.view(0, RAM_BYTES) as memory:
+                Path(ram).write_bytes(memory)
+        return Outcome(machine.exit_code(), machine.console.text())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from axiom.host.machine.debugger import free_port, gdb_arguments
-from axiom.host.machine.qemu import MachineOptions, Qemu
+from axiom.host.machine.machine import Machine, MachineOptions
 
 DEADLINE_S = 60
 
@@ -33,5 +33,5 @@ def debug_image(image: Path, breakpoints: list[str], commands: list[str]) -> str
     """Start an image stopped, give gdb breakpoints and commands, and return what it printed."""
     port = free_port()
     options = MachineOptions(image, 1 << 30, accelerator="tcg", gdb_port=port)
-    with Qemu(options):
+    with Machine(options):
         return run_gdb(gdb_arguments(image, port, breakpoints), commands)

@@ -1,11 +1,10 @@
 """The dimensions of a Llama-architecture model: what an image is specialised for."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 
-@dataclass(frozen=True)
-class ModelShape:
+class ModelShape(NamedTuple):
     """Dimensions and constants of a model.
 
     n_context: positions that the model was trained for. tied: the output head is the token embedding.
@@ -23,8 +22,8 @@ class ModelShape:
     rms_epsilon: float
     tied: bool
 
-    def __post_init__(self) -> None:
-        """Refuse dimensions that contradict each other."""
+    def checked(self) -> Self:
+        """Return it; raises ValueError for dimensions that contradict each other."""
         sizes = (
             self.n_layers,
             self.d_model,
@@ -44,6 +43,7 @@ class ModelShape:
         for name, value in (("rope_theta", self.rope_theta), ("rms_epsilon", self.rms_epsilon)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} {value:g} is not positive and finite")
+        return self
 
     @property
     def q_dim(self) -> int:
@@ -56,8 +56,7 @@ class ModelShape:
         return self.n_kv_heads * self.head_dim
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """A tensor in the weights region of a packed model.
 
     kind: "f32_vector", "f64_vector" or "matrix"; layout: a matrix's, such as "q8_0x16", or "" for

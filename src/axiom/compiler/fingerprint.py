@@ -141,6 +141,9 @@ class _Walk:
             case tuple() | list():
                 items = cast("list[Any]", value)
                 self._each(type(items).__name__, items)
+                if type(items) not in (tuple, list):
+                    # A named tuple: its methods count as well.
+                    self.refer(type(items))
             case set() | frozenset():
                 self._each("set", sorted(cast("set[Any]", value), key=repr))
             case dict():

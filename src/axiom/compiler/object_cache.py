@@ -10,17 +10,15 @@ import hashlib
 import json
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_FILES = 512
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """An object, what its loader must know of each root, and the file that holds it, if any."""
 
     data: bytes

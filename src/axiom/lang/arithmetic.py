@@ -1,7 +1,6 @@
 """Arithmetic beyond the operators, on scalars and on vectors."""
 
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from axiom.lang.later import Later
@@ -106,6 +105,9 @@ def fma(first: Any, second: Any, third: Any) -> Any:
 def _fma64(a: float, b: float, c: float) -> float:
     if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c)):
         return float(a) * float(b) + float(c)
+    # Imported here because every start of a machine would wait for it, and none needs it.
+    from fractions import Fraction
+
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
     return float(exact) if exact else float(a) * float(b) + float(c)
 

@@ -6,10 +6,9 @@ of its arguments, for the values of parameters whose annotation is an ordinary P
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
 from axiom.lang.targets import Target
 
@@ -18,8 +17,7 @@ Phase = Literal["any", "init", "run"]
 Inline = Literal["auto", "always", "never"]
 
 
-@dataclass(frozen=True)
-class FunctionOptions:
+class FunctionOptions(NamedTuple):
     """What `@fn(...)` was given."""
 
     export: str = ""

@@ -7,22 +7,26 @@ An *element type* is what an `Array` or a `Slice` may hold and a struct field ma
 
 import enum
 import typing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from axiom.lang.scalars import Scalar
 
 
-@dataclass(frozen=True)
 class ArrayType:
     """`count` elements in a row."""
 
-    element: Any
-    count: int
+    def __init__(self, element: Any, count: int) -> None:
+        self.element, self.count = element, count
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it is the same type."""
+        return isinstance(other, ArrayType) and (self.element, self.count) == (other.element, other.count)
+
+    def __hash__(self) -> int:
+        return hash((ArrayType, self.element, self.count))
 
 
-@dataclass(frozen=True)
-class FieldLayout:
+class FieldLayout(NamedTuple):
     """One field of a struct: its element type and byte offset."""
 
     name: str
@@ -30,8 +34,7 @@ class FieldLayout:
     offset: int
 
 
-@dataclass(frozen=True)
-class StructLayout:
+class StructLayout(NamedTuple):
     """A struct's fields in order, its size and alignment in bytes, and whether it is registers."""
 
     name: str

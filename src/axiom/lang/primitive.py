@@ -6,8 +6,7 @@ the named intrinsic.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,8 +14,7 @@ PRIMITIVE_MARK = "__axiom_primitive__"
 INTRINSIC_MARK = "__axiom_intrinsic__"
 
 
-@dataclass(frozen=True)
-class LlvmIntrinsic:
+class LlvmIntrinsic(NamedTuple):
     """The LLVM name of an intrinsic and the number of lanes of its result.
 
     `lanes` 0 means "as many as the first argument", for a vector result.

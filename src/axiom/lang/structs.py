@@ -6,7 +6,6 @@ not given are zero. In an `@mmio` class every field states its offset with `at(.
 access is a volatile load or store of exactly the field's width.
 """
 
-import inspect
 import sys
 from collections.abc import Callable
 from types import FunctionType
@@ -73,7 +72,7 @@ def _field_type(name: str, annotation: Any, default: Any, cls: type) -> Any:
 def _layout(cls: type, volatile: bool) -> StructLayout:
     fields: dict[str, FieldLayout] = {}
     end, align = 0, 1
-    for name, annotation in inspect.get_annotations(cls).items():
+    for name, annotation in cls.__annotations__.items():
         default = cls.__dict__.get(name)
         kind = _field_type(name, annotation, default, cls)
         align = max(align, align_of(kind))

@@ -4,16 +4,14 @@ A function inherits the target of its caller; `@fn(target=...)` starts a new one
 by processor asks `current_target()`, which is a compile-time constant.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from axiom.lang.primitive import primitive
 
 Architecture = Literal["x86_64", "aarch64"]
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """An LLVM processor name, its feature string, and what the ops ask about.
 
     `has_vnni` and `has_dotprod` are the instructions for dot products of bytes, of x86-64 and of AArch64;
@@ -39,8 +37,8 @@ class Target:
 BASELINE = Target("baseline", "x86-64", "+cx16,+popcnt,+sse4.2,+crc32", 16, False)
 X86_64_V3 = Target("v3", "x86-64-v3", "", 32, False)
 X86_64_V4_VNNI = Target("v4vnni", "x86-64-v4", "+avx512vnni", 64, True, vector_registers=32)
-X86_64_V4_AMX = replace(
-    X86_64_V4_VNNI, name="v4amx", features="+avx512vnni,+amx-tile,+amx-int8", has_tiles=True
+X86_64_V4_AMX = X86_64_V4_VNNI._replace(
+    name="v4amx", features="+avx512vnni,+amx-tile,+amx-int8", has_tiles=True
 )
 AARCH64 = Target("aarch64", "generic", "+neon,+crc", 16, False, "aarch64", 32)
 NEOVERSE_N1 = Target("neoverse-n1", "neoverse-n1", "", 16, False, "aarch64", 32, has_dotprod=True)
@@ -49,7 +47,7 @@ NEOVERSE_N1 = Target("neoverse-n1", "neoverse-n1", "", 16, False, "aarch64", 32,
 def without_vectors(target: Target) -> Target:
     """Return the same processor of x86-64 as far as its general registers go, for interrupt handlers."""
     features = ",".join(part for part in (target.features, "-mmx,-sse,-x87,+soft-float") if part)
-    return replace(target, name=f"{target.name}-general", features=features)
+    return target._replace(name=f"{target.name}-general", features=features)
 
 
 _oracle_target = BASELINE

@@ -12,7 +12,7 @@ from axiom.host.errors import AxiomError
 from axiom.host.image.plan import available_bytes
 from axiom.host.machine.accelerator import kvm_obstacle
 from axiom.host.machine.host_processor import hosted_target, processor_flags
-from axiom.host.machine.qemu import PROGRAM
+from axiom.host.machine.machine import QEMU
 
 APT = "apt-get install -y --no-install-recommends"
 LEAST_BYTES = 512 << 20
@@ -32,9 +32,10 @@ Line = tuple[bool, str, str, str]
 
 
 def _qemu() -> Line:
-    path = shutil.which(PROGRAM)
+    path = shutil.which(QEMU)
     if path is None:
-        return False, "QEMU", "not installed", f"{APT} qemu-system-x86"
+        advice = f"for emulation, drives and axiom debug: {APT} qemu-system-x86"
+        return not kvm_obstacle(), "QEMU", "not installed", advice
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     return True, "QEMU", version.splitlines()[0] if version else path, ""
 

@@ -1,7 +1,7 @@
 """The part of `axiom run` that needs the whole program: a session, a request, text or JSON."""
 
 import json
-import secrets
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ def generate_and_print(
 ) -> None:
     """Serve one request. begun: when the command's own code began, after what Python itself needs."""
     stages = {"interpreter": (begun - process_start) * 1e3}
+    if started is not None:
+        # Not before: a kernel that is ready polls, and takes processors from what is imported here.
+        started.release()
     imported = time.monotonic()
     model = None if started is None else read_packed(started.model_path())
     if model is None:
@@ -48,7 +51,7 @@ def generate_and_print(
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
-        seed=options.seed if options.seed is not None else secrets.randbits(32),
+        seed=options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "little"),
         eos_ids=sorted(tokenizer.eos_ids),
         ignore_eos=options.ignore_eos,
     )

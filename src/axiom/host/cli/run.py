@@ -116,4 +116,4 @@ def _start_early(model: str | None, wanted: SessionOptions) -> "Started | Hosted
     from axiom.host.machine.launch import remembered_launch, start_machine
 
     launch = remembered_launch(path, wanted)
-    return None if launch is None else start_machine(launch, wanted)
+    return None if launch is None else start_machine(launch, wanted, held=True)

@@ -1,9 +1,8 @@
 """What brings the bytes of frames to the kernel and back: rings in shared memory, or a serial port."""
 
 import select
-import socket
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from axiom.abi.link import (
     LINK_BYTES,
@@ -19,6 +18,9 @@ from axiom.abi.link import (
 )
 from axiom.host.errors import MachineError
 from axiom.lang.layout import struct_layout
+
+if TYPE_CHECKING:
+    import socket
 
 _COUNTER = 1 << 32
 
@@ -120,7 +122,7 @@ class RingCarrier:
 class SerialCarrier:
     """The other end of the kernel's serial port, as a non-blocking stream socket."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: "socket.socket") -> None:
         stream.setblocking(False)
         self._stream = stream
 

@@ -5,8 +5,7 @@ Times are cycles of the kernel's time-stamp counter; `BootEvent.tsc_hz` says how
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from axiom.abi.boot import BootFailure, BootReport, BootStage, Counters, RegionKind
 from axiom.abi.link import (
@@ -33,8 +32,7 @@ else:
     np = Later("numpy")
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A region of physical memory as the kernel mapped it."""
 
     kind: RegionKind
@@ -44,8 +42,7 @@ class Region:
     page_bytes: int
 
 
-@dataclass(frozen=True)
-class BootEvent:
+class BootEvent(NamedTuple):
     """The kernel is ready, or has refused to start. `stage_cycles` has one entry per BootStage."""
 
     failure: BootFailure
@@ -65,32 +62,29 @@ class BootEvent:
     drive_status: int = 0
 
 
-@dataclass(frozen=True)
-class TokenEvent:
-    """One sampled token; `index` counts from 0 in its sequence."""
+class TokenEvent(NamedTuple):
+    """One sampled token; `number` counts from 0 in its sequence."""
 
     sequence_id: int
-    index: int
+    number: int
     token: int
     cycles: int
 
 
-@dataclass(frozen=True)
-class LogitsEvent:
-    """The logits from `first` on, out of which token `index` was sampled.
+class LogitsEvent(NamedTuple):
+    """The logits from `first` on, out of which token `number` was sampled.
 
-    of_prompt: `index` is a position of the prompt instead, and nothing was sampled.
+    of_prompt: `number` is a position of the prompt instead, and nothing was sampled.
     """
 
     sequence_id: int
-    index: int
+    number: int
     first: int
     logits: "NDArray[np.float32]"
     of_prompt: bool = False
 
 
-@dataclass(frozen=True)
-class DoneEvent:
+class DoneEvent(NamedTuple):
     """A sequence has ended. logits_digest: CRC-32C over the logits of every sampled step."""
 
     sequence_id: int
@@ -102,15 +96,13 @@ class DoneEvent:
     end_cycles: int
 
 
-@dataclass(frozen=True)
-class CountersEvent:
+class CountersEvent(NamedTuple):
     """Everything that ever interrupted the kernel, by the names of abi.boot.Counters."""
 
     counters: dict[str, int]
 
 
-@dataclass(frozen=True)
-class ErrorEvent:
+class ErrorEvent(NamedTuple):
     """The kernel did not do as asked."""
 
     code: ErrorCode
@@ -118,8 +110,7 @@ class ErrorEvent:
     detail: int
 
 
-@dataclass(frozen=True)
-class MeasuredEvent:
+class MeasuredEvent(NamedTuple):
     """What reading part of a region took; lane: as it was asked for."""
 
     kind: RegionKind
@@ -128,8 +119,7 @@ class MeasuredEvent:
     cycles: int
 
 
-@dataclass(frozen=True)
-class TraceEvent:
+class TraceEvent(NamedTuple):
     """Operations that one lane did, oldest first, with the fields of abi.trace.TraceRecord.
 
     n_lost: how many older ones of the lane were overwritten. No records: the trace is complete.
@@ -214,7 +204,7 @@ def _logits(payload: bytes) -> LogitsEvent:
 
 
 def _prompt_logits(payload: bytes) -> Event:
-    return replace(_logits(payload), of_prompt=True)
+    return _logits(payload)._replace(of_prompt=True)
 
 
 def _done(payload: bytes) -> Event:

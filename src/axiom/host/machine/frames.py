@@ -3,8 +3,7 @@
 Read first: `axiom.abi.link`. Nothing here knows what a payload means.
 """
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import google_crc32c
 
@@ -15,8 +14,7 @@ _HEADER = Record(FrameHeader)
 _MAGIC = FRAME_MAGIC.to_bytes(2, "little")
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame that arrived whole."""
 
     kind: int

@@ -17,24 +17,25 @@ import struct
 import threading
 from pathlib import Path
 
-HUGE_PAGE_BYTES = 2 << 20
+from axiom.host.machine.mapping import (
+    HUGE_PAGE_BYTES,
+    MADV_DONTNEED,
+    MADV_HUGEPAGE,
+    MADV_POPULATE_READ,
+    Room,
+    advise,
+    give_back,
+    lock,
+    map_file,
+    reserve,
+)
+
 STRETCH_BYTES = 32 * HUGE_PAGE_BYTES
-_PROT_NONE, _PROT_READ = 0, 1
-_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
-_MADV_DONTNEED, _MADV_HUGEPAGE, _MADV_POPULATE_READ = 4, 14, 22
 _PAGEMAP_SCAN = 0xC0606610
 _PAGE_IS_HUGE = 1 << 6
 _SCAN = struct.Struct("<12Q")
 _REGION = struct.Struct("<3Q")
 _MAX_REGIONS = STRETCH_BYTES // HUGE_PAGE_BYTES
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-_libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_FAILED = ctypes.c_void_p(-1).value
 
 
 class HeldFile:
@@ -45,7 +46,7 @@ class HeldFile:
 
     def __init__(self, path: Path) -> None:
         self._stop = threading.Event()
-        self._held: tuple[int, int] | None = None
+        self._held: Room | None = None
         self.place: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._hold, name="held-file", daemon=True)
         try:
@@ -70,7 +71,7 @@ class HeldFile:
         self._stop.set()
         self.wait()
         if self._held is not None:
-            _libc.munmap(*self._held)
+            give_back(self._held)
             self._held = self.place = None
 
     def _hold(self) -> None:
@@ -83,33 +84,31 @@ class HeldFile:
 
     def _map(self, file: int, size: int) -> int | None:
         """Map the file where huge pages fit; return the address."""
-        room = size + HUGE_PAGE_BYTES
-        base = _libc.mmap(None, room, _PROT_NONE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
-        if base is None or base == _FAILED:
+        try:
+            self._held = reserve(size)
+            map_file(self._held.start, size, file)
+        except OSError:
             return None
-        self._held = (base, room)
-        start = -(-base // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
-        mapped = _libc.mmap(start, size, _PROT_READ, _MAP_SHARED | _MAP_FIXED, file, 0)
-        return start if mapped == start else None
+        return self._held.start
 
     def _read(self, file: int, start: int, size: int) -> None:
-        _libc.madvise(start, size, _MADV_HUGEPAGE)
+        advise(start, size, MADV_HUGEPAGE)
         mending = True
         for offset in range(0, size, STRETCH_BYTES):
             if self._stop.is_set():
                 return
             count = min(STRETCH_BYTES, size - offset)
-            if _libc.madvise(start + offset, count, _MADV_POPULATE_READ) != 0:
+            if not advise(start + offset, count, MADV_POPULATE_READ):
                 return
             mending = mending and self._mend(file, start, offset, count)
-        _libc.mlock(start, size)
+        lock(start, size)
 
     def _mend(self, file: int, start: int, offset: int, count: int) -> bool:
         """Read again what is not in huge pages; tell whether that helps."""
         for address in small_pages(start + offset, start + offset + count):
-            _libc.madvise(address, HUGE_PAGE_BYTES, _MADV_DONTNEED)
+            advise(address, HUGE_PAGE_BYTES, MADV_DONTNEED)
             os.posix_fadvise(file, address - start, HUGE_PAGE_BYTES, os.POSIX_FADV_DONTNEED)
-            _libc.madvise(address, HUGE_PAGE_BYTES, _MADV_POPULATE_READ)
+            advise(address, HUGE_PAGE_BYTES, MADV_POPULATE_READ)
             if small_pages(address, address + HUGE_PAGE_BYTES):
                 # The file system has none, or somebody else is using these pages.
                 return False

@@ -61,6 +61,9 @@ class HostedMachine:
         self._thread = threading.Thread(target=self._run, name="axiom-hosted", daemon=True)
         self.launched = time.monotonic()
 
+    def release(self) -> None:
+        """Do nothing: no lane polls before `start`."""
+
     def model_path(self) -> Path:
         """Return the packed model that is served."""
         return Path(self.launch.model)

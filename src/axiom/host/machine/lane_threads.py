@@ -7,7 +7,6 @@ all of them: `panic` is the first one's, with its lane's number.
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from axiom.lang.panic import Panic
@@ -24,14 +23,17 @@ def processors() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True)
 class LaneCalls:
     """The compiled functions of `metal.kernel.lanes.Lanes`, as Python calls them."""
 
-    set_count: Callable[[int], Any]
-    lane_loop: Callable[[int], Any]
-    stop: Callable[[], Any]
-    leave: Callable[[int], Any]
+    def __init__(
+        self,
+        set_count: Callable[[int], Any],
+        lane_loop: Callable[[int], Any],
+        stop: Callable[[], Any],
+        leave: Callable[[int], Any],
+    ) -> None:
+        self.set_count, self.lane_loop, self.stop, self.leave = set_count, lane_loop, stop, leave
 
     @classmethod
     def of(cls, hosted: "Hosted", lanes: "Lanes") -> Self:

@@ -14,8 +14,8 @@ from axiom.host.errors import UserError
 from axiom.host.machine.guest_memory import available_bytes
 from axiom.host.machine.held_file import HeldFile
 from axiom.host.machine.launch_notes import read_note, write_note
+from axiom.host.machine.machine import Machine, MachineOptions
 from axiom.host.machine.options import SessionOptions
-from axiom.host.machine.qemu import MachineOptions, Qemu
 
 
 class Launch(NamedTuple):
@@ -35,7 +35,7 @@ class Started(NamedTuple):
     """A machine that is booting, when it was started (time.monotonic), and the model held in memory."""
 
     launch: Launch
-    machine: Qemu
+    machine: Machine
     began: float
     launched: float
     held: HeldFile | None = None
@@ -43,6 +43,10 @@ class Started(NamedTuple):
     def model_path(self) -> Path:
         """Return the packed model that the machine was started with."""
         return Path(self.launch.model)
+
+    def release(self) -> None:
+        """Let the machine run, if it is held."""
+        self.machine.release()
 
     def close(self) -> None:
         """End the machine and let its model go."""
@@ -62,8 +66,11 @@ class Started(NamedTuple):
         self.close()
 
 
-def start_machine(launch: Launch, options: SessionOptions) -> Started:
-    """Start the machine of a launch; whoever gets it closes it. Raises UserError when memory is short."""
+def start_machine(launch: Launch, options: SessionOptions, *, held: bool = False) -> Started:
+    """Start the machine of a launch; whoever gets it closes it. Raises UserError when memory is short.
+
+    held: it gets ready and waits for `Machine.release`, where it can.
+    """
     began = time.monotonic()
     assert options.machine != "hosted"
     missing = launch.memory_bytes - available_bytes()
@@ -84,15 +91,15 @@ def start_machine(launch: Launch, options: SessionOptions) -> Started:
         link=launch.link,
         command_line=launch.command_line,
         gdb_port=options.gdb_port,
+        held=held,
     )
-    held = HeldFile(wanted.model) if launch.load == "map" and wanted.model is not None else None
+    machine = Machine(wanted)
     try:
-        machine = Qemu(wanted)
+        file = HeldFile(wanted.model) if launch.load == "map" and wanted.model is not None else None
     except BaseException:
-        if held is not None:
-            held.close()
+        machine.close()
         raise
-    return Started(launch, machine, began, time.monotonic(), held)
+    return Started(launch, machine, began, time.monotonic(), file)
 
 
 def remember_launch(launch: Launch, options: SessionOptions) -> None:

@@ -14,9 +14,9 @@ from axiom.host.machine.carriers import RingCarrier, SerialCarrier
 from axiom.host.machine.events import BootEvent
 from axiom.host.machine.launch import Started, remember_launch, start_machine
 from axiom.host.machine.link import LinkClient
+from axiom.host.machine.machine import Machine, MachineEnded
 from axiom.host.machine.options import SessionOptions
 from axiom.host.machine.pinning import pin_processors
-from axiom.host.machine.qemu import MachineEnded, Qemu
 from axiom.host.machine.session import READY_SECONDS, Session, Stages
 from axiom.host.model.packed_file import PackedModel
 
@@ -51,6 +51,7 @@ def _served(
 ) -> Generator[Session]:
     """Wait until the machine is ready; say what happened when it ends too early."""
     launch, machine = started.launch, started.machine
+    machine.release()
     region = machine.memory.view(launch.rings_address, LINK_BYTES)
     carrier = RingCarrier(region) if machine.serial is None else SerialCarrier(machine.serial)
     link = LinkClient(carrier, machine.check_alive)
@@ -76,7 +77,7 @@ def _served(
         region.release()
 
 
-def _shut_down(session: Session, machine: Qemu, options: SessionOptions) -> None:
+def _shut_down(session: Session, machine: Machine, options: SessionOptions) -> None:
     """Let the kernel leave; it first checks what it has not checked yet of a mapped model."""
     session.link.shut_down()
     patience = READY_SECONDS if session.boot.mapped else STOP_SECONDS
@@ -121,7 +122,7 @@ def _refused(failure: BootFailure, detail: int, model: PackedModel) -> UserError
 
 
 def _explain(
-    ended: MachineEnded, machine: Qemu, model: PackedModel, image: Path
+    ended: MachineEnded, machine: Machine, model: PackedModel, image: Path
 ) -> CrashError | UserError | MachineError:
     if ended.code == ExitCode.CRASH:
         from axiom.host.machine.crash_report import parse_crash, render_crash

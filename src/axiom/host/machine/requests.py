@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from axiom.abi.boot import RegionKind
 from axiom.abi.link import (
@@ -23,8 +23,7 @@ _MEASURE = Record(MeasureMessage)
 MAX_PROMPT_TOKENS = (MAX_REQUEST_PAYLOAD - _START.bytes) // 4
 
 
-@dataclass(frozen=True)
-class StartRequest:
+class StartRequest(NamedTuple):
     """A sequence to generate. temperature 0 is greedy, top_k 0 and top_p 1 are off.
 
     max_new limits the new tokens and is at least 1. prompt_logits: send those of every position but the

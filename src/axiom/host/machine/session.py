@@ -7,7 +7,6 @@ What only some sessions need is imported where it is needed, as each import dela
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from axiom.host.machine.events import BootEvent
@@ -26,19 +25,23 @@ READY_SECONDS = 120.0
 Stages = dict[str, float]
 
 
-@dataclass
 class Session:
     """How the model is served: the machine's name, the link, the boot report and the stages so far.
 
     process_id: of the process that is the machine, if it is another than this one.
     """
 
-    machine: str
-    note: str
-    link: LinkClient
-    boot: BootEvent
-    stages_ms: Stages = field(default_factory=dict[str, float])
-    process_id: int | None = None
+    def __init__(
+        self,
+        machine: str,
+        note: str,
+        link: LinkClient,
+        boot: BootEvent,
+        stages_ms: Stages,
+        process_id: int | None = None,
+    ) -> None:
+        self.machine, self.note, self.link, self.boot = machine, note, link, boot
+        self.stages_ms, self.process_id = stages_ms, process_id
 
 
 def plan_for(

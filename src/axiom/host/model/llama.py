@@ -109,7 +109,7 @@ def _shape(file: GgufFile) -> ModelShape:
             rope_theta=metadata.number("llama.rope.freq_base", 10000.0),
             rms_epsilon=metadata.number("llama.attention.layer_norm_rms_epsilon"),
             tied="output.weight" not in file.tensors,
-        )
+        ).checked()
     except ValueError as error:
         raise UserError(f"{file.path} contradicts itself: {error}.") from None
 

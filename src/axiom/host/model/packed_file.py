@@ -7,10 +7,9 @@ checked, chunk by chunk, by whoever loads them.
 
 import json
 import struct
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
@@ -31,8 +30,7 @@ _FORMAT = struct.Struct("<QIIQ32sQQQIIIIQQ")
 _CRC_PREFIX, _CRC_DIGITS = b'{"crc32c": "', 8
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The fields of abi.packed_model.PackedHeader that vary. Offsets count from the start of the file."""
 
     layout_id: int
@@ -94,8 +92,7 @@ def parse_header(page: bytes) -> Header | None:
     )
 
 
-@dataclass(frozen=True)
-class ModelFacts:
+class ModelFacts(NamedTuple):
     """What is worth knowing of a model beside its weights.
 
     quantisation: how many matrices there are of each GGUF type.
@@ -108,15 +105,18 @@ class ModelFacts:
     vocabulary: Vocabulary
 
 
-@dataclass(frozen=True)
 class PackedModel:
     """A packed model on disk. Tensor offsets count from the start of the weights region."""
 
-    path: Path
-    header: Header
-    shape: ModelShape
-    tensors: tuple[TensorSpec, ...]
-    facts: ModelFacts
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        shape: ModelShape,
+        tensors: tuple[TensorSpec, ...],
+        facts: ModelFacts,
+    ) -> None:
+        self.path, self.header, self.shape, self.tensors, self.facts = path, header, shape, tensors, facts
 
     @property
     def layout_id(self) -> int:
@@ -177,7 +177,7 @@ def read_packed(path: Path) -> PackedModel | None:
     try:
         line_bytes = raw.index(b"\n") + 1
         metadata = json.loads(raw[:line_bytes])
-        shape = ModelShape(**metadata["shape"])
+        shape = ModelShape(**metadata["shape"]).checked()
         tensors = tuple(TensorSpec(**entry) for entry in metadata["tensors"])
         facts = metadata["facts"]
         vocabulary = read_vocabulary_tables(facts.pop("vocabulary"), memoryview(raw)[line_bytes:])
@@ -211,8 +211,8 @@ def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
 
 def metadata_bytes(shape: ModelShape, tensors: tuple[TensorSpec, ...], facts: ModelFacts) -> bytes:
     """Return the metadata as they are written."""
-    named = vars(facts) | {"vocabulary": vocabulary_facts(facts.vocabulary)}
-    whole = {"shape": asdict(shape), "tensors": [asdict(t) for t in tensors], "facts": named}
+    named = facts._asdict() | {"vocabulary": vocabulary_facts(facts.vocabulary)}
+    whole = {"shape": shape._asdict(), "tensors": [t._asdict() for t in tensors], "facts": named}
     line = json.dumps(whole, sort_keys=True).encode() + b"\n"
     rest = b'", ' + line[1:] + vocabulary_tables(facts.vocabulary)
     return _CRC_PREFIX + _crc_digits(rest) + rest

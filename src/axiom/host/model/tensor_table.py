@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 
 from axiom.abi.model_shape import ModelShape, TensorSpec
 from axiom.host.model.layout import LAYOUTS, packed_bytes
@@ -36,5 +35,5 @@ def tensor_table(model: LlamaModel) -> tuple[TensorSpec, ...]:
 
 def layout_id(shape: ModelShape, tensors: tuple[TensorSpec, ...]) -> int:
     """Return what distinguishes images: a hash of the shape and of where every tensor lies."""
-    text = json.dumps([asdict(shape), [asdict(t) for t in tensors]], sort_keys=True)
+    text = json.dumps([shape._asdict(), [t._asdict() for t in tensors]], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -7,7 +7,7 @@ llama.cpp's defaults where a key is absent. What encodes and decodes text with i
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from axiom.host.errors import UserError
 from axiom.host.model.gguf_metadata import Metadata
@@ -24,13 +24,12 @@ BPE_PRE = (*LLAMA3_PRE, "gpt-2", "qwen2", "default")
 TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<|eom_id|>", "<end_of_turn>")
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """Tokens by id, as written in the file, with their types, and the special ids.
 
     merges: ids of the left and right part of every merge, the most urgent first.
     eos_ids: every id that ends an answer. add_bos: whether the model expects texts to begin with bos_id.
-    index: finds what is asked for without reading all of it, where the vocabulary comes from tables.
+    finder: finds what is asked for without reading all of it, where the vocabulary comes from tables.
     """
 
     kind: str
@@ -43,7 +42,7 @@ class Vocabulary:
     eos_ids: tuple[int, ...]
     add_bos: bool
     add_space_prefix: bool
-    index: VocabularyIndex | None = None
+    finder: VocabularyIndex | None = None
 
     def ids_of(self, *types: int) -> list[int]:
         """Return the ids of the tokens of these types, with text."""

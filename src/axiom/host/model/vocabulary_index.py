@@ -3,8 +3,7 @@
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from typing import NamedTuple, overload
 
 
 class Texts(Sequence[str]):
@@ -60,8 +59,7 @@ class Merges(Sequence[tuple[int, int]]):
         return zip(flat[::2], flat[1::2], strict=True)
 
 
-@dataclass(frozen=True)
-class VocabularyIndex:
+class VocabularyIndex(NamedTuple):
     """Finds tokens by their text and merges by their parts. longest_text: of any token, in characters."""
 
     texts: Texts

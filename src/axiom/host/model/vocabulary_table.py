@@ -69,7 +69,7 @@ def read_vocabulary_tables(facts: dict[str, Any], tables: memoryview) -> Vocabul
         tokens=texts,
         types=types,
         merges=Merges(merges),
-        index=VocabularyIndex(texts, hashes, hash_ids, pairs, pair_ranks, facts["longest"]),
+        finder=VocabularyIndex(texts, hashes, hash_ids, pairs, pair_ranks, facts["longest"]),
         kind=facts["kind"],
         pre=facts["pre"],
         bos_id=facts["bos_id"],

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from axiom.abi.link import DoneReason, ErrorCode
@@ -15,20 +14,20 @@ from axiom.host.serve.tokenizer import Tokenizer
 TOKEN_SECONDS = 120.0
 
 
-@dataclass
 class Generation:
     """What came of a request. Times come from the kernel's cycle counter."""
 
-    prompt_ids: list[int]
-    ids: list[int] = field(default_factory=list[int])
-    text: str = ""
-    reason: DoneReason = DoneReason.NONE
-    logits_digest: int = 0
-    ttft_ms: float = 0.0
-    decode_tok_s: float = 0.0
-    token_us: list[float] = field(default_factory=list[float])
-    first_token_at: float = 0.0
-    logits: list[LogitsEvent] = field(default_factory=list[LogitsEvent])
+    def __init__(self, prompt_ids: list[int]) -> None:
+        self.prompt_ids = prompt_ids
+        self.ids: list[int] = []
+        self.text = ""
+        self.reason = DoneReason.NONE
+        self.logits_digest = 0
+        self.ttft_ms = 0.0
+        self.decode_tok_s = 0.0
+        self.token_us: list[float] = []
+        self.first_token_at = 0.0
+        self.logits: list[LogitsEvent] = []
 
 
 def generate(

@@ -29,7 +29,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self.eos_ids = frozenset(vocabulary.eos_ids)
         self.bos_id = vocabulary.bos_id
-        indexed = vocabulary.index if vocabulary.kind == "bpe" else None
+        indexed = vocabulary.finder if vocabulary.kind == "bpe" else None
         self._parts = None if indexed is None else PartEncoders(vocabulary, indexed)
         self._n_parts = 0
         self._encoder = build_encoder(vocabulary) if self._parts is None else None

@@ -7,7 +7,7 @@ and merges alone, in the same order, the library arrives at the same ids. The wo
 they are what it makes of the text when there are no merges.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from axiom.host.model.vocabulary_index import VocabularyIndex
 
@@ -16,8 +16,7 @@ MAX_CANDIDATES = 60_000
 MAX_TEXT_CHARACTERS = 20_000
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Tokens by text, and merges by the texts of their parts, the most urgent first."""
 
     ids: dict[str, int]

@@ -56,10 +56,10 @@ def test_the_boot_report_comes_with_its_regions() -> None:
 
 def test_tokens_logits_ends_counters_and_errors_are_read() -> None:
     token = _parse(MessageType.TOKEN, struct.pack("<IIIIQ", 1, 2, 3, 0, 4))
-    assert token == TokenEvent(sequence_id=1, index=2, token=3, cycles=4)
+    assert token == TokenEvent(sequence_id=1, number=2, token=3, cycles=4)
     logits = _parse(MessageType.LOGITS, struct.pack("<IIII3f", 1, 2, 100, 3, 0.5, -1, 2))
     assert isinstance(logits, LogitsEvent)
-    assert (logits.sequence_id, logits.index, logits.first) == (1, 2, 100)
+    assert (logits.sequence_id, logits.number, logits.first) == (1, 2, 100)
     assert np.array_equal(logits.logits, np.array([0.5, -1, 2], np.float32))
     done = _parse(MessageType.DONE, struct.pack("<IIIIQQQ", 1, 2, 3, 4, 5, 6, 7))
     assert done == DoneEvent(1, DoneReason.LENGTH, 3, 4, 5, 6, 7)

@@ -7,17 +7,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from axiom.host.errors import MachineError
-from axiom.host.machine.process import Process
+from axiom.host.machine.process import Process, run_program
 
 PATIENCE = 20.0
 
 
 def test_the_end_is_noticed_and_errors_are_kept() -> None:
-    process = Process(["sh", "-c", "echo it broke >&2; exit 7"], [])
+    process = Process(run_program(["/bin/sh", "-c", "echo it broke >&2; exit 7"]), [])
     assert process.wait(PATIENCE) == 7
     assert process.status() == 7
     assert process.errors() == "it broke\n"
@@ -26,7 +27,7 @@ def test_the_end_is_noticed_and_errors_are_kept() -> None:
 
 def test_only_the_files_that_were_named_are_inherited() -> None:
     read, write = os.pipe()
-    process = Process(["sh", "-c", f"echo hello > /proc/self/fd/{write}"], [write])
+    process = Process(run_program(["/bin/sh", "-c", f"echo hello > /proc/self/fd/{write}"]), [write])
     os.close(write)
     assert process.wait(PATIENCE) == 0
     assert os.read(read, 100) == b"hello\n"
@@ -35,7 +36,9 @@ def test_only_the_files_that_were_named_are_inherited() -> None:
 
 
 def test_a_process_that_ignores_the_request_to_end_is_killed() -> None:
-    process = Process(["sh", "-c", "trap '' TERM; echo ready >&2; while :; do sleep 0.05; done"], [])
+    process = Process(
+        run_program(["/bin/sh", "-c", "trap '' TERM; echo ready >&2; while :; do sleep 0.05; done"]), []
+    )
     deadline = time.monotonic() + PATIENCE
     while "ready" not in process.errors() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -47,15 +50,42 @@ def test_a_process_that_ignores_the_request_to_end_is_killed() -> None:
 
 def test_a_missing_program_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"cannot start .*nothing: No such file"):
-        Process([str(tmp_path / "nothing")], [])
+        run_program([str(tmp_path / "nothing")])
+
+
+def test_a_function_runs_with_its_own_files_and_signals() -> None:
+    read, write = os.pipe()
+
+    def answer() -> NoReturn:
+        # The file through which they are listed is closed again, and no longer there.
+        named = sorted(int(n) for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}"))
+        os.write(write, f"{named} {signal.getsignal(signal.SIGINT) == signal.SIG_DFL}".encode())
+        os._exit(5)
+
+    process = Process(answer, [write])
+    assert process.wait(PATIENCE) == 5
+    assert os.read(read, 100).decode() == f"{[0, 1, 2, write]} True"
+    for file in (read, write):
+        os.close(file)
+    process.close()
+
+
+def test_what_a_function_raises_is_its_error() -> None:
+    def fail() -> NoReturn:
+        raise MachineError("it cannot be done")
+
+    process = Process(fail, [])
+    assert process.wait(PATIENCE) == 1
+    assert process.errors() == "it cannot be done\n"
+    process.close()
 
 
 def test_the_child_dies_when_its_parent_is_killed() -> None:
     read, write = os.pipe()
     script = (
         "import sys, time\n"
-        "from axiom.host.machine.process import Process\n"
-        f"child = Process(['sleep', '1000'], [{write}])\n"
+        "from axiom.host.machine.process import Process, run_program\n"
+        f"child = Process(run_program(['/bin/sleep', '1000']), [{write}])\n"
         "print(child.id, flush=True)\n"
         "time.sleep(1000)\n"
     )

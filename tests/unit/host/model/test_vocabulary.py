@@ -1,7 +1,6 @@
 """The tokenizer's keys are read with llama.cpp's defaults, and checked by name."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -72,21 +71,21 @@ def test_what_is_written_to_json_comes_back(tmp_path: Path) -> None:
         vocabulary = read(tmp_path, values)
         facts = json.loads(json.dumps(vocabulary_facts(vocabulary)))
         back = read_vocabulary_tables(facts, memoryview(vocabulary_tables(vocabulary)))
-        for field in fields(Vocabulary):
-            if field.name in ("tokens", "types", "merges"):
-                assert list(getattr(back, field.name)) == list(getattr(vocabulary, field.name))
-            elif field.name != "index":
-                assert getattr(back, field.name) == getattr(vocabulary, field.name)
-        assert back.index is not None
+        for name in Vocabulary._fields:
+            if name in ("tokens", "types", "merges"):
+                assert list(getattr(back, name)) == list(getattr(vocabulary, name))
+            elif name != "finder":
+                assert getattr(back, name) == getattr(vocabulary, name)
+        assert back.finder is not None
         assert [back.tokens[i] for i in range(-1, len(back.tokens))] == [
             back.tokens[-1],
             *vocabulary.tokens,
         ]
         ids = {text: token_id for token_id, text in enumerate(vocabulary.tokens)}
-        assert [back.index.find(text) for text in ids] == list(ids.values())
-        assert back.index.find("no such token") is None
-        assert [back.index.rank(*merge) for merge in back.merges] == list(range(len(back.merges)))
-        assert back.index.rank(0, 0) is None
+        assert [back.finder.find(text) for text in ids] == list(ids.values())
+        assert back.finder.find("no such token") is None
+        assert [back.finder.rank(*merge) for merge in back.merges] == list(range(len(back.merges)))
+        assert back.finder.rank(0, 0) is None
 
 
 BAD: list[tuple[dict[str, Value], str, Value, str]] = [

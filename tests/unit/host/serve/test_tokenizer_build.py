@@ -1,7 +1,5 @@
 """Pre-tokenizers split as the models' own do, and a vocabulary that would lose text is refused."""
 
-from dataclasses import replace
-
 import pytest
 from tokenizers import pre_tokenizers
 
@@ -16,7 +14,7 @@ BYTES = Vocabulary("bpe", "default", ALPHABET, [NORMAL] * 256, [], None, None, (
 
 def words(pre: str, text: str) -> list[str]:
     """Return the words into which a text is split before merging."""
-    splitter = build_encoder(replace(BYTES, pre=pre)).pre_tokenizer
+    splitter = build_encoder(BYTES._replace(pre=pre)).pre_tokenizer
     return [word for word, _ in splitter.pre_tokenize_str(text)]
 
 
@@ -45,11 +43,11 @@ def test_every_byte_has_a_token_of_its_own() -> None:
 def test_a_byte_level_vocabulary_without_every_byte_is_refused() -> None:
     tokens = [*ALPHABET[:200], "<end>"]
     with pytest.raises(UserError, match="no token for 56 of the 256 bytes"):
-        build_encoder(replace(BYTES, tokens=tokens, types=[*[NORMAL] * 200, CONTROL]))
+        build_encoder(BYTES._replace(tokens=tokens, types=[*[NORMAL] * 200, CONTROL]))
 
 
 def test_a_scored_vocabulary_that_would_lose_characters_is_refused() -> None:
     with pytest.raises(UserError, match="neither a token for every byte nor"):
-        build_encoder(replace(BYTES, kind="spm", tokens=["a"], types=[NORMAL]))
-    known = build_encoder(replace(BYTES, kind="spm", tokens=["?", "a"], types=[2, NORMAL], unknown_id=0))
+        build_encoder(BYTES._replace(kind="spm", tokens=["a"], types=[NORMAL]))
+    known = build_encoder(BYTES._replace(kind="spm", tokens=["?", "a"], types=[2, NORMAL], unknown_id=0))
     assert known.encode("aéa").ids == [1, 0, 1]

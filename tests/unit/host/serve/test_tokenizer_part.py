@@ -49,8 +49,8 @@ def random_vocabulary(source: random.Random, pre: str) -> Vocabulary:
 
 def same_ids(vocabulary: Vocabulary, texts: list[str]) -> None:
     whole, seen = build_encoder(vocabulary), indexed(vocabulary)
-    assert seen.index is not None
-    parts = PartEncoders(seen, seen.index)
+    assert seen.finder is not None
+    parts = PartEncoders(seen, seen.finder)
     for text in texts:
         for parse_special in (False, True):
             whole.encode_special_tokens = not parse_special
@@ -91,9 +91,9 @@ def test_a_text_that_needs_too_much_gets_the_whole_vocabulary() -> None:
     source = random.Random(1)
     vocabulary = random_vocabulary(source, "gpt-2")
     seen = indexed(vocabulary)
-    assert seen.index is not None
+    assert seen.finder is not None
     text = "".join(source.choices("abcdefghijklmnop", k=19_000))
-    assert PartEncoders(seen, seen.index).encoder(text, False) is None
+    assert PartEncoders(seen, seen.finder).encoder(text, False) is None
     assert Tokenizer(seen).encode(text) == Tokenizer(vocabulary).encode(text)
 
 

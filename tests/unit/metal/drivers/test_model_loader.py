@@ -1,7 +1,6 @@
 """What the kernel checks in the header page of a packed model before it believes any of it."""
 
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,14 +53,14 @@ def test_a_good_header_passes_on_a_drive_that_just_fits(target: str) -> None:
 def test_each_fault_is_named(target: str) -> None:
     assert _status(target, bytes(4096)) == LoadStatus.NOT_A_PACKED_MODEL
     for header, status in [
-        (replace(GOOD, layout_id=78), LoadStatus.OTHER_MODEL),
-        (replace(GOOD, weights_bytes=4096), LoadStatus.OTHER_MODEL),
-        (replace(GOOD, n_digests=4), LoadStatus.CONTRADICTORY_HEADER),
-        (replace(GOOD, weights_offset=512), LoadStatus.CONTRADICTORY_HEADER),
-        (replace(GOOD, digest_offset=8191), LoadStatus.CONTRADICTORY_HEADER),
-        (replace(GOOD, digest_offset=DRIVE_BYTES), LoadStatus.DRIVE_TOO_SHORT),
-        (replace(GOOD, digest_offset=(1 << 64) - 4096), LoadStatus.DRIVE_TOO_SHORT),
-        (replace(GOOD, weights_offset=(1 << 64) - 4096), LoadStatus.DRIVE_TOO_SHORT),
+        (GOOD._replace(layout_id=78), LoadStatus.OTHER_MODEL),
+        (GOOD._replace(weights_bytes=4096), LoadStatus.OTHER_MODEL),
+        (GOOD._replace(n_digests=4), LoadStatus.CONTRADICTORY_HEADER),
+        (GOOD._replace(weights_offset=512), LoadStatus.CONTRADICTORY_HEADER),
+        (GOOD._replace(digest_offset=8191), LoadStatus.CONTRADICTORY_HEADER),
+        (GOOD._replace(digest_offset=DRIVE_BYTES), LoadStatus.DRIVE_TOO_SHORT),
+        (GOOD._replace(digest_offset=(1 << 64) - 4096), LoadStatus.DRIVE_TOO_SHORT),
+        (GOOD._replace(weights_offset=(1 << 64) - 4096), LoadStatus.DRIVE_TOO_SHORT),
     ]:
         assert _status(target, header.page()) == status
     for chunk_bytes in (0, 512, (2 << 20) + 512, 4096):

@@ -116,8 +116,8 @@ def test_only_the_lanes_own_rows_are_read_before_a_step_ends() -> None:
 def test_an_untied_model_uses_its_output_matrix() -> None:
     spec = make_spec("f32x16", "f32x16")
     embedding = spec.tensor("token_embd")
-    output = replace(embedding, name="output", offset=10**6)
-    untied = replace(spec, shape=replace(SHAPE, tied=False), tensors=(*spec.tensors, output))
+    output = embedding._replace(name="output", offset=10**6)
+    untied = replace(spec, shape=SHAPE._replace(tied=False), tensors=(*spec.tensors, output))
     assert build_schedule(untied).operations[-2].weights == 10**6
     assert build_schedule(spec).operations[-2].weights == embedding.offset
 
@@ -167,6 +167,6 @@ def test_an_unknown_kv_type_is_refused() -> None:
 
 def test_a_tensor_shorter_than_its_layout_is_refused() -> None:
     spec = make_spec("f32x16", "f32x16")
-    short = tuple(replace(t, bytes=t.bytes - 1) if t.name == "token_embd" else t for t in spec.tensors)
+    short = tuple(t._replace(bytes=t.bytes - 1) if t.name == "token_embd" else t for t in spec.tensors)
     with pytest.raises(ValueError, match="token_embd"):
         build_schedule(replace(spec, tensors=short))

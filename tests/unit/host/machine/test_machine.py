@@ -1,10 +1,9 @@
-"""The QEMU machine: its command line, how it ends, and that nothing outlives it.
+"""A machine, in QEMU and in the monitor of our own: how it starts and ends, and that nothing outlives it.
 
 The images here are a few instructions of assembly behind a PVH note; tests/metal runs real ones.
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,28 +11,20 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from axiom.abi.boot import ExitCode
 from axiom.host.errors import MachineError
 from axiom.host.machine.accelerator import Accelerator
-from axiom.host.machine.qemu import MachineEnded, MachineOptions, Qemu, qemu_command
+from axiom.host.machine.machine import Machine, MachineEnded, MachineOptions, needs_qemu
+from axiom.host.machine.qemu import qemu_command
+from tests.support.assembled import leave, make_image
+from tests.support.metal import require_accelerator
 
 MIB = 1 << 20
 PATIENCE = 30.0
-_SOURCE = """
-.section .note.pvh, "a", @note
-.long 4, 4, 18
-.asciz "Xen"
-.long start
-.section .text
-.code32
-.globl start
-start:
-{body}
-"""
-_LEAVE = "  movb ${code}, %al\n  outb %al, $0xf4\n1: jmp 1b\n"
 _PRINT = "  movw $0x3f8, %dx\n  movb $65, %al\n  outb %al, %dx\n  movb $10, %al\n  outb %al, %dx\n"
 _NOTE = "  movl $1234, 0x800000\n"
 _ECHO = (
@@ -41,30 +32,17 @@ _ECHO = (
     "  movw $0x2f8, %dx\n  inb %dx, %al\n  incb %al\n  outb %al, %dx\n"
 )
 _SPIN = "1: jmp 1b\n"
-_TRIPLE_FAULT = "  lidt empty\n  int3\nempty: .long 0, 0\n"
+_TRIPLE_FAULT = "  lidt empty\n  ud2\nempty: .long 0, 0\n"
 
 
-def make_image(folder: Path, body: str) -> Path:
-    """Assemble and link an image."""
-    for program in ("as", "ld"):
-        if shutil.which(program) is None:
-            pytest.skip(f"binutils (`{program}`) are not installed")
-    image = folder / "image.elf"
-    source = _SOURCE.format(body=body)
-    subprocess.run(["as", "--32", "-o", folder / "image.o"], input=source.encode(), check=True)
-    command = ["ld", "-m", "elf_i386", "-N", "-Ttext=0x200000", "-e", "start", "-o", image]
-    subprocess.run([*command, folder / "image.o"], check=True)
-    return image
+Kind = Literal["tcg", "kvm"]
+KINDS: tuple[Kind, ...] = ("tcg", "kvm")
 
 
-def small(image: Path) -> MachineOptions:
-    """A small machine under TCG."""
-    return MachineOptions(image=image, memory_bytes=32 * MIB, accelerator="tcg")
-
-
-def leave(code: int) -> str:
-    """Assembly that leaves with a code."""
-    return _LEAVE.format(code=code)
+def small(image: Path, kind: Kind = "tcg") -> MachineOptions:
+    """A small machine, with TCG in QEMU, with KVM in the monitor."""
+    require_accelerator(kind)
+    return MachineOptions(image=image, memory_bytes=32 * MIB, accelerator=kind)
 
 
 def test_the_command_line_shares_memory_and_keeps_the_model_read_only() -> None:
@@ -96,9 +74,10 @@ def test_the_command_line_shares_memory_and_keeps_the_model_read_only() -> None:
     assert "max" in plain
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", list(ExitCode))
-def test_the_kernels_exit_code_is_told(code: ExitCode, tmp_path: Path) -> None:
-    with Qemu(small(make_image(tmp_path, _PRINT + _NOTE + leave(code)))) as machine:
+def test_the_kernels_exit_code_is_told(kind: Kind, code: ExitCode, tmp_path: Path) -> None:
+    with Machine(small(make_image(tmp_path, _PRINT + _NOTE + leave(code)), kind)) as machine:
         assert machine.wait(PATIENCE) == code
         assert machine.has_ended()
         assert machine.console.text() == "A\n"
@@ -115,8 +94,9 @@ def test_the_kernels_exit_code_is_told(code: ExitCode, tmp_path: Path) -> None:
         assert str(caught.value) == expected[code]
 
 
-def test_a_triple_fault_is_told_apart(tmp_path: Path) -> None:
-    with Qemu(small(make_image(tmp_path, _TRIPLE_FAULT))) as machine:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_triple_fault_is_told_apart(kind: Kind, tmp_path: Path) -> None:
+    with Machine(small(make_image(tmp_path, _TRIPLE_FAULT), kind)) as machine:
         assert machine.wait(PATIENCE) is None
         with pytest.raises(MachineEnded, match="reset itself"):
             machine.check_alive()
@@ -125,7 +105,7 @@ def test_a_triple_fault_is_told_apart(tmp_path: Path) -> None:
 def test_what_qemu_complains_about_is_passed_on(tmp_path: Path) -> None:
     image = tmp_path / "image.elf"
     image.write_bytes(b"not an image")
-    with Qemu(small(image)) as machine:
+    with Machine(small(image)) as machine:
         machine.wait(PATIENCE)
         with pytest.raises(MachineEnded, match=r"QEMU ended with status 1: .*invalid kernel header"):
             machine.check_alive()
@@ -133,7 +113,7 @@ def test_what_qemu_complains_about_is_passed_on(tmp_path: Path) -> None:
 
 def test_the_second_serial_port_is_a_stream(tmp_path: Path) -> None:
     image = make_image(tmp_path, _ECHO + leave(ExitCode.OK))
-    with Qemu(small(image)._replace(link="serial")) as machine:
+    with Machine(small(image)._replace(link="serial")) as machine:
         assert machine.serial is not None
         machine.serial.setblocking(True)
         machine.serial.settimeout(PATIENCE)
@@ -145,7 +125,7 @@ def test_the_second_serial_port_is_a_stream(tmp_path: Path) -> None:
 def test_the_model_file_is_opened_for_reading_only(tmp_path: Path) -> None:
     model = tmp_path / "model.axm"
     model.write_bytes(bytes(1 * MIB))
-    with Qemu(small(make_image(tmp_path, _NOTE + _SPIN))._replace(model=model)) as machine:
+    with Machine(small(make_image(tmp_path, _NOTE + _SPIN))._replace(model=model)) as machine:
         wait_for_note(machine)
         folder = Path(f"/proc/{machine.process.id}")
         numbers = [f.name for f in (folder / "fd").iterdir() if os.readlink(f) == str(model)]
@@ -156,15 +136,16 @@ def test_the_model_file_is_opened_for_reading_only(tmp_path: Path) -> None:
             assert flags & os.O_ACCMODE == os.O_RDONLY
 
 
-def test_a_machine_with_two_cores_and_a_part_shared_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_machine_with_two_cores_and_a_part_shared_runs(kind: Kind, tmp_path: Path) -> None:
     image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
-    wanted = small(image)._replace(cores=2, memory_bytes=64 * MIB, shared_bytes=32 * MIB)
-    with Qemu(wanted) as machine:
+    wanted = small(image, kind)._replace(cores=2, memory_bytes=64 * MIB, shared_bytes=32 * MIB)
+    with Machine(wanted) as machine:
         assert machine.wait(PATIENCE) == ExitCode.OK
         assert machine.process.errors() == ""
 
 
-def wait_for_note(machine: Qemu) -> None:
+def wait_for_note(machine: Machine) -> None:
     """Wait until the guest has noted its number."""
     deadline = time.monotonic() + PATIENCE
     with machine.memory.view(0x800000, 4) as word:
@@ -173,8 +154,9 @@ def wait_for_note(machine: Qemu) -> None:
         assert int.from_bytes(word, "little") == 1234
 
 
-def test_closing_ends_a_machine_that_runs_on(tmp_path: Path) -> None:
-    with Qemu(small(make_image(tmp_path, _NOTE + _SPIN))) as machine:
+@pytest.mark.parametrize("kind", KINDS)
+def test_closing_ends_a_machine_that_runs_on(kind: Kind, tmp_path: Path) -> None:
+    with Machine(small(make_image(tmp_path, _NOTE + _SPIN), kind)) as machine:
         wait_for_note(machine)
         machine.check_alive()
         process = machine.process.id
@@ -187,7 +169,7 @@ def test_a_debugger_is_waited_for(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     image = make_image(tmp_path, _NOTE + leave(ExitCode.OK))
-    with Qemu(small(image)._replace(gdb_port=port)) as machine:
+    with Machine(small(image)._replace(gdb_port=port)) as machine:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -206,13 +188,15 @@ def test_a_debugger_is_waited_for(tmp_path: Path) -> None:
             assert machine.wait(PATIENCE) == ExitCode.OK
 
 
-def test_qemu_dies_with_a_killed_host(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_machine_dies_with_a_killed_host(kind: Kind, tmp_path: Path) -> None:
+    require_accelerator(kind)
     image = make_image(tmp_path, _SPIN)
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from axiom.host.machine.qemu import MachineOptions, Qemu\n"
-        f"machine = Qemu(MachineOptions(Path({str(image)!r}), 32 << 20, accelerator='tcg'))\n"
+        "from axiom.host.machine.machine import Machine, MachineOptions\n"
+        f"machine = Machine(MachineOptions(Path({str(image)!r}), 32 << 20, accelerator={kind!r}))\n"
         "print(machine.process.id, flush=True)\n"
         "time.sleep(1000)\n"
     )
@@ -237,10 +221,30 @@ def is_running(process: int) -> bool:
         return False
 
 
+def test_what_only_qemu_has_is_asked_of_qemu(tmp_path: Path) -> None:
+    machine = MachineOptions(image=tmp_path / "i", memory_bytes=32 * MIB, model=tmp_path / "m", load="map")
+    kvm = Accelerator("kvm", "")
+    assert not needs_qemu(machine, kvm)
+    assert needs_qemu(machine, Accelerator("tcg", "it was asked for"))
+    assert needs_qemu(machine._replace(load="nvme"), kvm)
+    assert needs_qemu(machine._replace(link="serial"), kvm)
+    assert needs_qemu(machine._replace(gdb_port=1234), kvm)
+    assert needs_qemu(machine._replace(monitor="qemu"), kvm)
+    assert not needs_qemu(machine._replace(model=None, load="nvme"), kvm)
+
+
+def test_qemu_is_not_needed_where_the_monitor_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = small(make_image(tmp_path, leave(ExitCode.OK)), "kvm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Machine(machine) as started:
+        assert started.wait(PATIENCE) == ExitCode.OK
+
+
 def test_missing_programs_and_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MachineError, match=r"there is no file .*image\.elf"):
-        Qemu(small(tmp_path / "image.elf"))
+        Machine(small(tmp_path / "image.elf"))
     monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "image.elf").write_bytes(b"")
     with pytest.raises(MachineError, match="is not installed") as caught:
-        Qemu(small(tmp_path / "image.elf"))
+        Machine(small(tmp_path / "image.elf"))
     assert "apt-get install qemu-system-x86" in caught.value.hint
