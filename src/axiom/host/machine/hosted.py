@@ -19,18 +19,10 @@ from axiom.host.machine.carriers import RingCarrier
 from axiom.host.machine.held_file import HeldFile
 from axiom.host.machine.hosted_launch import HostedLaunch
 from axiom.host.machine.lane_threads import LaneCalls, LaneThreads
+from axiom.host.machine.ready_memory import ReadyMemory
 
 CALIBRATION_SECONDS = 0.02
 STOP_SECONDS = 5.0
-
-
-def _memory(count: int) -> mmap.mmap:
-    return mmap.mmap(-1, max(count, mmap.PAGESIZE))
-
-
-def _place(memory: mmap.mmap) -> list[int]:
-    """Return the address and the size, as compiled code takes a slice."""
-    return [ctypes.addressof(ctypes.c_char.from_buffer(memory)), len(memory)]
 
 
 class HostedMachine:
@@ -48,9 +40,10 @@ class HostedMachine:
         self._model = HeldFile(self.model_path())
         if self._model.place is None:
             raise MachineError(f"{launch.model} cannot be mapped into memory.")
-        rings = _memory(LINK_BYTES)
-        self._memory = [rings, _memory(launch.kv_cache_bytes), _memory(launch.activation_bytes)]
-        self.carrier = RingCarrier(memoryview(rings))
+        self._rings = mmap.mmap(-1, LINK_BYTES)
+        self._kv_cache = ReadyMemory(launch.kv_cache_bytes)
+        self._activations = ReadyMemory(launch.activation_bytes)
+        self.carrier = RingCarrier(memoryview(self._rings))
         calls = LaneCalls(
             set_count=lambda count: self.call(launch.set_count, count),
             lane_loop=lambda lane: self.call(launch.lane_loop, lane),
@@ -88,10 +81,11 @@ class HostedMachine:
         self._lanes.join()
 
     def _run(self) -> None:
-        launch, (rings, kv_cache, activations) = self.launch, map(_place, self._memory)
+        launch = self.launch
+        rings = ctypes.addressof(ctypes.c_char.from_buffer(self._rings)), LINK_BYTES
         assert self._model.place is not None
-        weights = [self._model.place[0] + launch.weights_offset, launch.weights_bytes]
-        words = [*rings, *weights, *kv_cache, *activations, self._tsc_hz]
+        weights = self._model.place[0] + launch.weights_offset, launch.weights_bytes
+        words = (*rings, *weights, *self._kv_cache.place, *self._activations.place, self._tsc_hz)
         self._lanes.start()
         self._lanes.run_main(lambda: self.call(launch.serve, *words))
 
@@ -110,6 +104,8 @@ class HostedMachine:
         """Let the model go; lanes that were not told to end keep it, and die with the process."""
         if not self._thread.is_alive() and not self._lanes.are_alive():
             self._model.close()
+            self._kv_cache.close()
+            self._activations.close()
 
     def __enter__(self) -> Self:
         return self

@@ -175,24 +175,28 @@ def read_packed(path: Path) -> PackedModel | None:
     if header is None or raw is None:
         return None
     try:
-        line_bytes = raw.index(b"\n") + 1
-        metadata = json.loads(raw[:line_bytes])
+        head, rest = raw
+        line_bytes = rest.index(b"\n") + 1
+        metadata = json.loads(head + rest[:line_bytes])
         shape = ModelShape(**metadata["shape"]).checked()
         tensors = tuple(TensorSpec(**entry) for entry in metadata["tensors"])
         facts = metadata["facts"]
-        vocabulary = read_vocabulary_tables(facts.pop("vocabulary"), memoryview(raw)[line_bytes:])
+        vocabulary = read_vocabulary_tables(facts.pop("vocabulary"), memoryview(rest)[line_bytes:])
         return PackedModel(path, header, shape, tensors, ModelFacts(**facts, vocabulary=vocabulary))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
-    """Return the metadata when the file is whole: its size, its digest table, its metadata."""
+def _checked_metadata(file: BinaryIO, header: Header) -> tuple[bytes, bytes] | None:
+    """Return the metadata, up to their digest and from there on, when the file is whole.
+
+    That is its size, its digest table and its metadata.
+    """
     weights_end = header.weights_offset + header.weights_bytes
     size = file.seek(0, 2)
     if (
         header.metadata_offset != weights_end
-        or header.metadata_bytes > MAX_METADATA_BYTES
+        or not len(_CRC_PREFIX) + _CRC_DIGITS <= header.metadata_bytes <= MAX_METADATA_BYTES
         or header.n_digests != -(-header.weights_bytes // DIGEST_CHUNK_BYTES)
         or header.digest_offset + 4 * header.n_digests > header.weights_offset
         or size < -(-(weights_end + header.metadata_bytes) // WEIGHTS_ALIGN) * WEIGHTS_ALIGN
@@ -202,11 +206,10 @@ def _checked_metadata(file: BinaryIO, header: Header) -> bytes | None:
     if google_crc32c.value(file.read(4 * header.n_digests)) != header.digest_table_crc32c:
         return None
     file.seek(header.metadata_offset)
-    raw = file.read(header.metadata_bytes)
+    # In two parts: the second, of some megabytes, is not copied.
     start = len(_CRC_PREFIX) + _CRC_DIGITS
-    if raw[:start] != _CRC_PREFIX + _crc_digits(raw[start:]):
-        return None
-    return raw
+    head, rest = file.read(start), file.read(header.metadata_bytes - start)
+    return (head, rest) if head == _CRC_PREFIX + _crc_digits(rest) else None
 
 
 def metadata_bytes(shape: ModelShape, tensors: tuple[TensorSpec, ...], facts: ModelFacts) -> bytes:
