@@ -13,7 +13,7 @@ from axiom.host.machine.requests import StartRequest
 from axiom.host.machine.session import SessionOptions, open_session
 from axiom.host.model.pack import packed_model
 from axiom.models import bundled_model_path
-from tests.golden.test_command_line import MACHINE, axiom
+from tests.support.command_line import MACHINE, axiom
 
 DEADLINE_SECONDS = 60.0
 MEASURED = {"activations", "kv_cache", "weights"}
