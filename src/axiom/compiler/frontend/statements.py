@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from axiom.compiler import ir
@@ -9,6 +10,7 @@ from axiom.compiler.diagnostics import CompileError, Diagnostic, Poisoned
 from axiom.compiler.frontend.calls import lower_call, resolve_annotation
 from axiom.compiler.frontend.context import BoundMethod, CompileTime, CompileTimeLocal, Context, Loop, Value
 from axiom.compiler.frontend.expressions import BINARY, Expressions
+from axiom.compiler.frontend.matching import check_exhaustive, is_one_of, named_values
 from axiom.compiler.frontend.refusals import operator_refusal, statement_refusal
 from axiom.compiler.frontend.text import lower_write_to
 from axiom.compiler.types import (
@@ -30,6 +32,7 @@ from axiom.lang.scalars import Integer
 from axiom.lang.text import write_to
 
 UNROLL_LIMIT = 1 << 16
+Branch = Callable[[], tuple[list[ir.Statement], bool]]
 
 
 class Statements:
@@ -286,22 +289,23 @@ class Statements:
             chosen, ended = self.body(node.body if condition else node.orelse)
             made.extend(chosen)
             return ended
-        yes, no, ended = self._branches(node.body, node.orelse)
+        yes, no, ended = self._branches(lambda: self.body(node.body), lambda: self.body(node.orelse))
         made.append(ir.If(self.context.span(node.test), condition, yes, no))
         return ended
 
     def _branches(
-        self, first: list[ast.stmt], second: list[ast.stmt]
+        self, first: Branch, second: Branch
     ) -> tuple[list[ir.Statement], list[ir.Statement], bool]:
+        """Lower what one of two ways does, each from the same state; also tell whether both end."""
         context = self.context
         before = set(context.assigned)
         outer = context.enter_region()
-        yes, yes_ended = self.body(first)
+        yes, yes_ended = first()
         after_yes = context.assigned
         context.assigned = set(before)
         context.region = outer
         context.enter_region()
-        no, no_ended = self.body(second)
+        no, no_ended = second()
         context.region = outer
         if yes_ended and not no_ended:
             return yes, no, False
@@ -515,54 +519,19 @@ class Statements:
         name = context.hidden("match")
         made.append(self._set_local(node, name, subject))
         read = ir.ReadLocal(subject.type, subject.span, name)
-        self._check_exhaustive(node, subject.type)
+        check_exhaustive(self.expressions, node, subject.type)
         statements, ended = self._match_cases(node.cases, read)
         made.extend(statements)
         return ended
 
     def _match_compile_time(self, node: ast.Match, value: Any, made: list[ir.Statement]) -> bool:
         for case in node.cases:
-            literals = self._literals(case.pattern)
-            if literals is None or value in [self.expressions.compile_time(item) for item in literals]:
+            named = named_values(self.context, case.pattern)
+            if named is None or value in [self.expressions.compile_time(item) for item in named]:
                 body, ended = self.body(case.body)
                 made.extend(body)
                 return ended
         return False
-
-    def _check_exhaustive(self, node: ast.Match, kind: Type) -> None:
-        if not isinstance(kind, EnumType):
-            return
-        seen: set[int] = set()
-        for case in node.cases:
-            literals = self._literals(case.pattern)
-            if literals is None:
-                return
-            seen |= {int(self.expressions.compile_time(item)) for item in literals}
-        missing = [m.name for m in kind.members if int(m) not in seen]
-        if missing:
-            self.context.fail(
-                node, f"match leaves out {', '.join(missing)} of {kind}", "add the cases, or `case _:`"
-            )
-
-    def _literals(self, pattern: ast.pattern) -> list[ast.expr] | None:
-        """Return the values that a pattern names; None for `_`."""
-        match pattern:
-            case ast.MatchValue():
-                return [pattern.value]
-            case ast.MatchSingleton():
-                return [ast.copy_location(ast.Constant(pattern.value), pattern)]
-            case ast.MatchOr():
-                found: list[ast.expr] = []
-                for item in pattern.patterns:
-                    literals = self._literals(item)
-                    if literals is None:
-                        return None
-                    found += literals
-                return found
-            case ast.MatchAs(pattern=None, name=None):
-                return None
-            case _:
-                self.context.fail(pattern, "patterns are constants, `|` and `_`")
 
     def _match_cases(
         self, cases: list[ast.match_case], subject: ir.ReadLocal
@@ -578,27 +547,11 @@ class Statements:
         case = cases[0]
         if case.guard is not None:
             context.fail(case.guard, "cases have no guards in the language")
-        literals = self._literals(case.pattern)
-        if literals is None:
+        named = named_values(context, case.pattern)
+        if named is None:
             return self.body(case.body)
-        condition: ir.Expression | None = None
-        for item in literals:
-            value = self.expressions.typed(item, subject.type)
-            test = ir.Compare(BoolType(), context.span(item), "eq", subject, value)
-            condition = (
-                test if condition is None else ir.Logical(BoolType(), test.span, "or", condition, test)
-            )
-        assert condition is not None
-        before = set(context.assigned)
-        outer = context.enter_region()
-        yes, yes_ended = self.body(case.body)
-        after_yes, context.assigned = context.assigned, before
-        context.region = outer
-        context.enter_region()
-        no, no_ended = self._match_cases(cases[1:], subject)
-        context.region = outer
-        if no_ended and not yes_ended:
-            context.assigned = after_yes
-        elif not yes_ended:
-            context.assigned = after_yes & context.assigned
-        return [ir.If(condition.span, condition, yes, no)], yes_ended and no_ended
+        condition = is_one_of(self.expressions, named, subject)
+        yes, no, ended = self._branches(
+            lambda: self.body(case.body), lambda: self._match_cases(cases[1:], subject)
+        )
+        return [ir.If(condition.span, condition, yes, no)], ended
