@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from axiom.compiler import ir
 from axiom.compiler.frontend.context import BoundMethod, CompileTime, Context, Value, constant
+from axiom.compiler.frontend.hints import agreement_hint, conversion_hint, fields_hint, operator_hint
 from axiom.compiler.frontend.refusals import expression_refusal, operator_refusal
 from axiom.compiler.types import (
     BOOL,
@@ -22,7 +23,6 @@ from axiom.compiler.types import (
     ScalarType,
     SliceType,
     StructType,
-    TextType,
     Type,
     VecType,
     VoidType,
@@ -146,7 +146,7 @@ class Expressions:
             return self.literal(value.value, node, expected)
         if expected is not None and value.type != expected:
             self.context.fail(
-                node, f"expected {expected}, found {value.type}", _conversion(expected, value.type)
+                node, f"expected {expected}, found {value.type}", conversion_hint(expected, value.type)
             )
         if isinstance(value.type, VoidType):
             self.context.fail(node, "this has no value")
@@ -249,7 +249,7 @@ class Expressions:
                 return CompileTime(kind.lanes)
             case _:
                 pass
-        self.context.fail(node, f"{kind} has no field or method `{node.attr}`", _known(kind))
+        self.context.fail(node, f"{kind} has no field or method `{node.attr}`", fields_hint(kind))
 
     def _subscript(self, node: ast.Subscript) -> Value:
         base = self.value(node.value)
@@ -326,7 +326,7 @@ class Expressions:
             self.context.fail(node, f"{kind} does not take part in arithmetic")
         is_float = ScalarType(element).is_float
         if (is_float and name not in ("add", "sub", "mul", "div")) or (not is_float and name == "div"):
-            self.context.fail(node, f"{kind} has no such operator", _operator_hint(name, is_float))
+            self.context.fail(node, f"{kind} has no such operator", operator_hint(name, is_float))
         if isinstance(kind, VecType) and name in ("floordiv", "mod"):
             self.context.fail(node, "vectors of integers do not divide")
         if isinstance(kind, VecType) and name in ("shl", "shr"):
@@ -353,7 +353,7 @@ class Expressions:
             self.context.fail(
                 node,
                 f"{sides[0].type} meets {sides[1].type}",
-                _agreement(sides[0].type, sides[1].type),
+                agreement_hint(sides[0].type, sides[1].type),
             )
         return sides[0], sides[1]
 
@@ -437,39 +437,3 @@ class Expressions:
 def _count_of(kind: ArrayRefType | SliceType) -> int:
     """Return the number of elements, as far as it is known while compiling."""
     return kind.count if isinstance(kind, ArrayRefType) else 1 << 64
-
-
-def _conversion(expected: Type, found: Type) -> str:
-    if isinstance(expected, SliceType) and isinstance(found, ArrayRefType):
-        return "write `.all` after the array"
-    if isinstance(expected, ScalarType) and isinstance(found, (ScalarType, BoolType, EnumType)):
-        return f"convert it: `{expected}(...)`"
-    return ""
-
-
-def _agreement(first: Type, second: Type) -> str:
-    """Return a hint on how two operands get one type."""
-    if isinstance(first, VecType) and isinstance(second, VecType):
-        same = first.lanes == second.lanes
-        return (
-            "convert the lanes of one side: `convert(T, v)`" if same else "use as many lanes on both sides"
-        )
-    if isinstance(first, VecType) or isinstance(second, VecType):
-        return "fill a vector with the scalar: `splat(T, lanes, x)`"
-    return f"convert one side, for example `{first}(...)`" if isinstance(first, ScalarType) else ""
-
-
-def _operator_hint(name: ir.Operator, is_float: bool) -> str:
-    if name in ("div", "floordiv"):
-        return "integers divide with `//`, floats with `/`"
-    return "`bitcast` reads the bits of a float as an integer" if is_float else ""
-
-
-def _known(kind: Type) -> str:
-    if isinstance(kind, StructType):
-        return f"it has {', '.join(kind.layout.fields)}"
-    if isinstance(kind, ArrayRefType):
-        return "an array has `length`, `all` (as a slice) and `[index]`"
-    if isinstance(kind, (SliceType, TextType)):
-        return "a slice has `length`, `part(start, count)` and `[index]`"
-    return ""

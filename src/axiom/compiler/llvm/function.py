@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from axiom.compiler import ir
-from axiom.compiler.llvm.debug import file_parts
-from axiom.compiler.llvm.module import PANIC, Module
+from axiom.compiler.llvm.instructions import InstructionWriter
+from axiom.compiler.llvm.module import Module
 from axiom.compiler.llvm.names import PAIR, constant, memory_name, type_name
 from axiom.compiler.types import VOID, ArrayRefType, ScalarType, StructType, Type, referred_size
 from axiom.lang.layout import align_of, size_of
@@ -20,106 +20,15 @@ Emit = Callable[["FunctionEmitter", ir.Expression], str]
 LARGE_BYTES = 256
 
 
-class FunctionEmitter:
+class FunctionEmitter(InstructionWriter):
     """Writes one instance into a module."""
 
     def __init__(self, module: Module, instance: ir.Instance, operation: Emit) -> None:
-        self.module, self.instance = module, instance
+        super().__init__(module, module.debug.function(instance), instance.span)
+        self.instance = instance
         self._operation = operation
-        self._scope = module.debug.function(instance)
-        self._counter = 0
-        self._entry: list[str] = []
-        self._lines: list[str] = []
-        self._cold: list[str] = []
-        self._ended = False
-        self._span = instance.span
         self._slots: dict[str, str] = {}
         self._loops: list[tuple[str, str]] = []
-
-    # Writing instructions
-
-    def name(self) -> str:
-        """Return a fresh value name."""
-        self._counter += 1
-        return f"%v{self._counter}"
-
-    def label(self) -> str:
-        """Return a fresh block name."""
-        self._counter += 1
-        return f"b{self._counter}"
-
-    def emit(self, text: str) -> None:
-        """Write an instruction without a result."""
-        if not self._ended:
-            location = self.module.debug.location(self._span, self._scope)
-            self._lines.append(f"  {text}, !dbg !{location}")
-
-    def value(self, text: str) -> str:
-        """Write an instruction and return its result."""
-        name = self.name()
-        self.emit(f"{name} = {text}")
-        return name
-
-    def block(self, label: str) -> None:
-        """Start a block."""
-        self._lines.append(f"{label}:")
-        self._ended = False
-
-    def branch(self, label: str, note: str = "") -> None:
-        """Go to a block; note: metadata of the branch."""
-        self.emit(f"br label %{label}{note}")
-        self._ended = True
-
-    def branch_if(self, condition: str, yes: str, no: str) -> None:
-        """Go to one of two blocks."""
-        self.emit(f"br i1 {condition}, label %{yes}, label %{no}")
-        self._ended = True
-
-    def slot(self, llvm_type: str, align: int = 0) -> str:
-        """Reserve stack for the whole call."""
-        name = self.name()
-        self._entry.append(f"  {name} = alloca {llvm_type}{f', align {align}' if align else ''}")
-        return name
-
-    def intrinsic(self, symbol: str, result: str, arguments: list[tuple[str, str]]) -> str:
-        """Call an LLVM intrinsic and return its result (empty for void)."""
-        types = ", ".join(kind for kind, _ in arguments)
-        self.module.declare(symbol, f"declare {result} @{symbol}({types})")
-        text = f"call {result} @{symbol}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
-        if result == "void":
-            self.emit(text)
-            return ""
-        return self.value(text)
-
-    def require(
-        self, condition: str, reason: PanicReason, first: str = "0", second: str = "0", message: bytes = b""
-    ) -> None:
-        """Panic unless the i1 `condition` holds."""
-        if self._ended or condition == "true" or reason in self.module.without:
-            return
-        span = self._span
-        self.module.checks.add((reason, file_parts(span.file)[1], span.line, span.column + 1))
-        good, bad = self.label(), self.label()
-        self.branch_if(condition, good, bad)
-        self._cold.append(f"{bad}:")
-        location = self.module.debug.location(self._span, self._scope)
-        self._cold.append(f"  {self._panic_call(reason, first, second, message)}, !dbg !{location}")
-        self._cold.append(f"  unreachable, !dbg !{location}")
-        self.block(good)
-
-    def _panic_call(self, reason: PanicReason, first: str, second: str, message: bytes) -> str:
-        text = "zeroinitializer"
-        if message:
-            text = f"{{ptr {self.module.literal(message)}, i64 {len(message)}}}"
-        return f"call void @{PANIC}(i32 {int(reason)}, i64 {first}, i64 {second}, {PAIR} {text}) #1"
-
-    def panic(self, message: bytes) -> None:
-        """Panic for good."""
-        self.emit(self._panic_call(PanicReason.EXPLICIT, "0", "0", message))
-        self.emit("unreachable")
-        self._ended = True
-
-    # The function
 
     def write(self) -> None:
         """Write the whole function into the module."""
@@ -137,9 +46,9 @@ class FunctionEmitter:
             parameters.append(f"{place} %p{number}")
             slot = self._local_slot(parameter.name, parameter.type, number)
             # Without a line, so that a debugger takes it for the prologue and stops behind it.
-            self._lines.append(f"  store {kind} %p{number}, ptr {slot}")
+            self.lines.append(f"  store {kind} %p{number}, ptr {slot}")
         self.statements(instance.body)
-        if not self._ended:
+        if not self.ended:
             self.emit("ret void" if instance.result == VOID or aggregate else "unreachable")
         self.module.define(instance.symbol)
         entered = " x86_intrcc" if instance.options.interrupt else ""
@@ -148,17 +57,17 @@ class FunctionEmitter:
         attributes = self.module.attributes(instance)
         head = (
             f'define {linkage} {result} @"{instance.symbol}"({", ".join(parameters)}) {attributes} '
-            f"{self.module.section}!dbg !{self._scope} {{\nentry:"
+            f"{self.module.section}!dbg !{self.scope} {{\nentry:"
         )
-        self.module.functions += [head, *self._entry, *self._lines, *self._cold, "}"]
+        self.module.functions += [head, *self.entry, *self.lines, *self.cold, "}"]
 
     def _local_slot(self, name: str, kind: Type, argument: int = 0) -> str:
         if name not in self._slots:
             slot = self._slots[name] = self.slot(type_name(kind))
             if "." not in name:
-                node = self.module.debug.variable(name, kind, argument, self._span, self._scope)
-                location = self.module.debug.location(self._span, self._scope)
-                self._lines.append(f"    #dbg_declare(ptr {slot}, !{node}, !DIExpression(), !{location})")
+                node = self.module.debug.variable(name, kind, argument, self.span, self.scope)
+                location = self.module.debug.location(self.span, self.scope)
+                self.lines.append(f"    #dbg_declare(ptr {slot}, !{node}, !DIExpression(), !{location})")
         return self._slots[name]
 
     # Statements
@@ -166,16 +75,16 @@ class FunctionEmitter:
     def statements(self, body: list[ir.Statement]) -> None:
         """Write statements in order; what cannot be reached is left out."""
         for statement in body:
-            if self._ended:
+            if self.ended:
                 return
-            self._span = statement.span
+            self.span = statement.span
             self._statement(statement)
 
     def _statement(self, statement: ir.Statement) -> None:
         match statement:
             case ir.Assign(_, name, expression):
                 value = self.expression(expression)
-                self._span = statement.span
+                self.span = statement.span
                 slot = self._local_slot(name, expression.type)
                 self.emit(f"store {type_name(expression.type)} {value}, ptr {slot}")
             case ir.Store(_, place, expression):
@@ -238,11 +147,11 @@ class FunctionEmitter:
         for label, body in ((yes, statement.yes), (no, statement.no)):
             self.block(label)
             self.statements(body)
-            ended.append(self._ended)
-            if not self._ended:
+            ended.append(self.ended)
+            if not self.ended:
                 self.branch(end)
         if all(ended):
-            self._ended = True
+            self.ended = True
         else:
             self.block(end)
 
@@ -258,12 +167,12 @@ class FunctionEmitter:
         self._loops.append((head, end))
         self.statements(statement.body)
         self._loops.pop()
-        if not self._ended:
+        if not self.ended:
             self.branch(head)
         self.block(end)
         if statement.condition is None and not _has_break(statement.body):
             self.emit("unreachable")
-            self._ended = True
+            self.ended = True
 
     def _count_loop(self, statement: ir.CountLoop) -> None:
         """The counter is private; the variable gets its value at the start of each round."""
@@ -284,9 +193,9 @@ class FunctionEmitter:
         self._loops.append((step, end))
         self.statements(statement.body)
         self._loops.pop()
-        if not self._ended:
+        if not self.ended:
             self.branch(step)
-        self._span = statement.span
+        self.span = statement.span
         self.block(step)
         self._advance(statement, kind, counter, stop, end, head)
         self.block(end)
@@ -320,15 +229,15 @@ class FunctionEmitter:
         else:
             value = self.expression(expression)
             self.emit(f"ret {type_name(expression.type)} {value}")
-        self._ended = True
+        self.ended = True
 
     # Expressions
 
     def expression(self, expression: ir.Expression) -> str:
         """Write an expression and return its value."""
-        outer, self._span = self._span, expression.span
+        outer, self.span = self.span, expression.span
         value = self._expression(expression)
-        self._span = outer
+        self.span = outer
         return value
 
     def _expression(self, expression: ir.Expression) -> str:
@@ -387,7 +296,7 @@ class FunctionEmitter:
 
     def address(self, place: ir.Expression) -> str:
         """Return the address of a field or an element, checked."""
-        outer, self._span = self._span, place.span
+        outer, self.span = self.span, place.span
         if isinstance(place, ir.Field):
             base = self.expression(place.base)
             result = self.offset(base, str(place.offset)) if place.offset else base
@@ -395,7 +304,7 @@ class FunctionEmitter:
             result = self._element_address(place)
         else:
             result = self.expression(place)
-        self._span = outer
+        self.span = outer
         return result
 
     def _element_address(self, place: ir.Element) -> str:
@@ -445,7 +354,7 @@ class FunctionEmitter:
     def _call(self, expression: ir.Call) -> str:
         callee = expression.callee
         arguments = [(type_name(a.type), self.expression(a)) for a in expression.arguments]
-        self._span = expression.span
+        self.span = expression.span
         aggregate = isinstance(callee.result, (StructType, ArrayRefType))
         place = self._fresh(callee.result, zero=False) if aggregate else ""
         if aggregate:
