@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 QEMU = "qemu-system-x86_64"
 _INSTALL = "install it (on Debian or Ubuntu: apt-get install qemu-system-x86)"
+_OTHER_WAY = "with --load nvme QEMU is the machine"
 _STOP_SECONDS = 2.0
 
 
@@ -55,8 +56,8 @@ class MachineOptions(NamedTuple):
 class MachineEnded(MachineError):
     """The machine stopped while it was still needed. `code`: what the kernel said as it left, if it did."""
 
-    def __init__(self, message: str, code: ExitCode | None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, code: ExitCode | None, hint: str = "") -> None:
+        super().__init__(message, hint)
         self.code = code
 
 
@@ -182,7 +183,8 @@ class Machine:
         if status is None:
             return
         code = self.exit_code()
-        raise MachineEnded(self._how_it_ended(status, code), code)
+        hint = "" if self.is_qemu or status != 1 else _OTHER_WAY
+        raise MachineEnded(self._how_it_ended(status, code), code, hint)
 
     def _how_it_ended(self, status: int, code: ExitCode | None) -> str:
         if code == ExitCode.OK:

@@ -6,6 +6,7 @@ program is imported, a page at a time: Linux lets nobody else map memory meanwhi
 """
 
 import threading
+from collections.abc import Callable
 
 from axiom.host.machine.mapping import (
     HUGE_PAGE_BYTES,
@@ -16,7 +17,6 @@ from axiom.host.machine.mapping import (
     reserve,
 )
 
-STRETCH_BYTES = 2 << 20
 MOST_READY_BYTES = 512 << 20
 
 
@@ -36,13 +36,17 @@ class ReadyMemory:
 
     def _touch(self) -> None:
         start, count = self.place
-        for at in range(0, min(count, MOST_READY_BYTES), STRETCH_BYTES):
-            length = min(STRETCH_BYTES, self._room.bytes - HUGE_PAGE_BYTES - at)
-            if self._stop.is_set() or not advise(start + at, length, MADV_POPULATE_WRITE):
-                return
+        touch(start, min(count, MOST_READY_BYTES), MADV_POPULATE_WRITE, self._stop.is_set)
 
     def close(self) -> None:
         """Give the memory back."""
         self._stop.set()
         self._thread.join()
         give_back(self._room)
+
+
+def touch(start: int, count: int, advice: int, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Touch mapped memory, page by page, until Linux refuses or it is over."""
+    for at in range(start, start + count, HUGE_PAGE_BYTES):
+        if is_over() or not advise(at, HUGE_PAGE_BYTES, advice):
+            return

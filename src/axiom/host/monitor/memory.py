@@ -1,8 +1,8 @@
 """A machine's memory: RAM and the model's file, in pages of 2 MiB where Linux has them."""
 
+import _thread
 import ctypes
 import os
-import select
 from fcntl import ioctl
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +12,12 @@ from axiom.host.machine.guest_memory import mapped_file_address, ram_ranges
 from axiom.host.machine.mapping import (
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
-    advise,
     map_file,
     map_memory,
     reserve,
 )
+from axiom.host.machine.ready_memory import MOST_READY_BYTES, touch
 from axiom.host.monitor.interface import MEMORY, MEMORY_READ_ONLY, SET_MEMORY
-
-_READY_BYTES = 16 << 20
-_MOST_READY_BYTES = 512 << 20
 
 
 class Stretch(NamedTuple):
@@ -76,20 +73,15 @@ def _set_memory(machine: int, slot: int, flags: int, address: int, count: int, a
     ioctl(machine, SET_MEMORY, MEMORY.pack(slot, flags, address, count, at))
 
 
-def get_ready(gate: int, unshared: Stretch, model: Stretch | None) -> None:
-    """Touch the memory that the first token touches, while there is time: until the gate is opened.
+def touch_ahead(unshared: Stretch, model: Stretch | None) -> None:
+    """Touch, in a thread, the memory that the first token touches. See `ready_memory`.
 
-    Linux needs some time for each page that is touched first. RAM that is not shared holds the KV cache,
-    of which every page holds a part of the first positions; of a very large one only a part is touched.
+    RAM that is not shared holds the KV cache and the activations.
     """
-    opened = select.poll()
-    opened.register(gate)
-    wanted = [(unshared._replace(bytes=min(unshared.bytes, _MOST_READY_BYTES)), MADV_POPULATE_WRITE)]
+    _thread.start_new_thread(_touch, (unshared, model))
+
+
+def _touch(unshared: Stretch, model: Stretch | None) -> None:
+    touch(unshared.start, min(unshared.bytes, MOST_READY_BYTES), MADV_POPULATE_WRITE)
     if model is not None:
-        wanted.append((model, MADV_POPULATE_READ))
-    for stretch, advice in wanted:
-        for at in range(0, stretch.bytes, _READY_BYTES):
-            count = min(_READY_BYTES, stretch.bytes - at)
-            if opened.poll(0) or not advise(stretch.start + at, count, advice):
-                break
-    opened.poll()
+        touch(model.start, model.bytes, MADV_POPULATE_READ)

@@ -34,7 +34,7 @@ from axiom.host.monitor.interface import (
     SET_TSS_ADDRESS,
     Exit,
 )
-from axiom.host.monitor.memory import get_ready, map_model, map_ram
+from axiom.host.monitor.memory import map_model, map_ram, touch_ahead
 from axiom.host.monitor.ports import Ports
 from axiom.host.monitor.processor import Processor, supported_identity
 from axiom.host.monitor.tables import TABLES_ADDRESS, start_tables
@@ -74,6 +74,7 @@ def run_monitor(options: MonitorOptions) -> NoReturn:
     ram_bytes = options.memory_bytes
     ram = map_ram(machine, ram_bytes, options.memory, options.shared_bytes)
     model = None if options.model is None else map_model(machine, ram_bytes, options.model)
+    touch_ahead(ram.unshared, model)
     entry = load_image(options.image.read_bytes(), ram.put)
     ranges = [(part.address, part.bytes) for part in ram_ranges(ram_bytes)]
     ram.put(TABLES_ADDRESS, start_tables(ranges, options.cores, options.command_line))
@@ -83,7 +84,7 @@ def run_monitor(options: MonitorOptions) -> NoReturn:
         processor.identify(supported, options.cores)
     processors[0].enter_at(entry, TABLES_ADDRESS)
     if options.gate is not None:
-        get_ready(options.gate, ram.unshared, model)
+        os.read(options.gate, 1)
     ports = Ports(options.console)
     for processor in processors[1:]:
         _thread.start_new_thread(_run_beside, (processor, ports))

@@ -160,8 +160,9 @@ def test_an_image_that_does_not_fit_is_said(tmp_path: Path) -> None:
     image = make_image(tmp_path, leave(ExitCode.OK), address=40 * MIB)
     with Machine(options(image)) as machine:
         machine.wait(PATIENCE)
-        with pytest.raises(MachineEnded, match="has no memory at 0x2800000"):
+        with pytest.raises(MachineEnded, match="has no memory at 0x2800000") as caught:
             machine.check_alive()
+        assert caught.value.hint == "with --load nvme QEMU is the machine"
 
 
 def test_segments_are_put_where_they_belong(tmp_path: Path) -> None:
