@@ -19,8 +19,8 @@ from axiom.metal.ops.embedding import embed_row
 from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import store_key, store_value
-from axiom.metal.ops.matrix import Matrix, round_up, row_stride
-from axiom.metal.ops.quantise import quantise, quantised_stride
+from axiom.metal.ops.matrix import SUPER_COLUMNS, Matrix, round_up, row_stride
+from axiom.metal.ops.quantise import quantise, quantise_super, quantised_stride
 from axiom.metal.ops.rmsnorm import rmsnorm
 from axiom.metal.ops.rope import rope, rope_tables
 
@@ -112,7 +112,8 @@ def make_execute(
     matrices = tuple(enumerate(schedule.matrices))
     embedding = schedule.matrices[schedule.operations[0].matrix]
     n_queries = shape.n_heads // shape.n_kv_heads
-    is_quantised = any(matrix.quantised for matrix in schedule.matrices)
+    scale_columns = tuple(sorted({m.scale_columns for m in schedule.matrices if m.quantised}))
+    is_quantised = len(scale_columns) > 0
     head_dim, n_kv_heads = shape.head_dim, shape.n_kv_heads
     shared_dim, block = n_queries * head_dim, block_tokens(n_queries)
     padded_model = round_up(shape.d_model, 16)
@@ -146,6 +147,15 @@ def make_execute(
             rmsnorm(source, weight, target, shape.d_model, shape.rms_epsilon)
 
     @fn
+    def quantise_row(record: OperationRecord, source: Slice[f32], target: Slice[u8]) -> None:
+        for columns in static(scale_columns):
+            if record.scale_columns == columns:
+                if columns == SUPER_COLUMNS:
+                    quantise_super(source, target)
+                else:
+                    quantise(source, target)
+
+    @fn
     def quantise_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
         columns = u64(record.count)
         stride = (columns + 15) // 16 * 16 | 16
@@ -153,7 +163,8 @@ def make_execute(
         n_tokens = u64(state.n_tokens)
         for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
             source = floats_at(state, record.source + token * stride * 4, columns)
-            quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
+            target = bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes)
+            quantise_row(record, source, target)
 
     @fn
     def quantise_normed(state: EngineState, record: OperationRecord, share: Share) -> None:
@@ -162,7 +173,8 @@ def make_execute(
         n_tokens = u64(state.n_tokens)
         for token in urange(first_of(share, n_tokens), end_of(share, n_tokens)):
             source = row_of(state, at.normed, token).part(0, columns)
-            quantise(source, bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes))
+            target = bytes_at(state, token * n_bytes + at.quantised.offset, n_bytes)
+            quantise_row(record, source, target)
 
     @fn
     def rope_and_cache(state: EngineState, layer: u64, share: Share) -> None:

@@ -28,8 +28,9 @@ class OperationRecord:
 
     source, target: byte offsets in the activations region, of the first token. weights: byte offset in
     the weights region. matrix: number of the matrix shape. count: numbers per token (QUANTISE, ADD,
-    SWIGLU). ends_step: every lane must be through before the next operation begins. n_pieces, of a step's
-    first operation: in how many parts a batch of several tokens goes through the step.
+    SWIGLU). scale_columns: how many numbers share a scale (QUANTISE, NORM_AND_QUANTISE). ends_step: every
+    lane must be through before the next operation begins. n_pieces, of a step's first operation: in how
+    many parts a batch of several tokens goes through the step.
     """
 
     kind: OperationKind
@@ -38,6 +39,7 @@ class OperationRecord:
     layer: u32
     matrix: u32
     count: u32
+    scale_columns: u32
     weights: u64
     source: u64
     target: u64
@@ -58,6 +60,7 @@ class Operation:
     n_pieces: int = 1
     matrix: int = 0
     count: int = 0
+    scale_columns: int = 0
     weights: int = 0
     source: int = 0
     target: int = 0
@@ -74,6 +77,7 @@ class Operation:
             layer=u32(self.layer),
             matrix=u32(self.matrix),
             count=u32(self.count),
+            scale_columns=u32(self.scale_columns),
             weights=u64(self.weights),
             source=u64(self.source),
             target=u64(self.target),

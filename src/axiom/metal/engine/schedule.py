@@ -66,15 +66,16 @@ class _Builder:
         ]
 
     def norm(self, layer: int, name: str, readers: list[TensorSpec]) -> None:
-        """Normalise the residual, and quantise the result if a reader needs it: by tokens."""
+        """Normalise the residual, and quantise the result as its first readers need it: by tokens."""
         n = self.spec.shape.d_model
-        both = any(matrix_of(tensor).quantised for tensor in readers)
+        scale_columns = _forms(readers)[0]
         self.operations.append(
             Operation(
-                OperationKind.NORM_AND_QUANTISE if both else OperationKind.NORM,
+                OperationKind.NORM_AND_QUANTISE if scale_columns else OperationKind.NORM,
                 name,
                 layer,
                 count=n,
+                scale_columns=scale_columns,
                 weights=self.spec.tensor(name).offset,
                 source=self.buffers.residual.offset,
                 target=self.buffers.normed.offset,
@@ -83,19 +84,43 @@ class _Builder:
             )
         )
 
-    def quantise(self, layer: int, source: Buffer, reader: TensorSpec) -> None:
-        """Quantise a buffer if its reader needs it."""
-        if matrix_of(reader).quantised:
+    def quantise(self, layer: int, source: Buffer, columns: int, scale_columns: int) -> None:
+        """Quantise a buffer, if its readers need it."""
+        if scale_columns:
             self.operations.append(
                 Operation(
                     OperationKind.QUANTISE,
                     "quantise",
                     layer,
-                    count=reader.columns,
+                    count=columns,
+                    scale_columns=scale_columns,
                     source=source.offset,
                     target=self.buffers.quantised.offset,
                 )
             )
+
+    def multiply_all(
+        self,
+        layer: int,
+        source: Buffer,
+        readers: list[tuple[TensorSpec, Buffer]],
+        then: Iterable[Operation] = (),
+    ) -> None:
+        """Multiply by several matrices that read one buffer, and go on with `then`, by the same rows.
+
+        What the first of them needs is in the buffer of quantised numbers. Those that need another form
+        have a step of their own, after the numbers have been quantised again.
+        """
+        forms = _forms([tensor for tensor, _ in readers])
+        for form in forms:
+            if form != forms[0]:
+                self.quantise(layer, source, readers[0][0].columns, form)
+            run = [
+                self.multiply(layer, tensor, source, target)
+                for tensor, target in readers
+                if (_form(tensor) or forms[0]) == form
+            ]
+            self.step(run + list(then) if form == forms[-1] else run)
 
     def multiply(self, layer: int, tensor: TensorSpec, source: Buffer, target: Buffer) -> Operation:
         """Return the multiplication by a matrix, by rows."""
@@ -160,30 +185,31 @@ class _Builder:
             self.spec.tensor(f"blk.{layer}.{name}") for name in LAYER_MATRICES
         )
         self.norm(layer, f"blk.{layer}.attn_norm", [query, key, value])
-        inputs = ((query, at.query), (key, at.key), (value, at.value))
-        self.step(self.multiply(layer, tensor, at.normed, target) for tensor, target in inputs)
+        inputs = [(query, at.query), (key, at.key), (value, at.value)]
+        self.multiply_all(layer, at.normed, inputs)
         self.attention(layer)
-        self.quantise(layer, at.attended, output)
         self._multiply_and_add(layer, output, at.attended)
         self.norm(layer, f"blk.{layer}.ffn_norm", [gate, up])
-        self.step(
-            [
-                self.multiply(layer, gate, at.normed, at.gate),
-                self.multiply(layer, up, at.normed, at.up),
-                self.combine(OperationKind.SWIGLU, "swiglu", layer, at.up, at.gate, n),
-            ]
-        )
-        self.quantise(layer, at.gate, down)
+        swiglu = self.combine(OperationKind.SWIGLU, "swiglu", layer, at.up, at.gate, n)
+        self.multiply_all(layer, at.normed, [(gate, at.gate), (up, at.up)], [swiglu])
         self._multiply_and_add(layer, down, at.gate)
 
     def _multiply_and_add(self, layer: int, tensor: TensorSpec, source: Buffer) -> None:
         at, n = self.buffers, self.spec.shape.d_model
-        self.step(
-            [
-                self.multiply(layer, tensor, source, at.projected),
-                self.combine(OperationKind.ADD, "add", layer, at.projected, at.residual, n),
-            ]
-        )
+        self.quantise(layer, source, tensor.columns, _form(tensor))
+        add = self.combine(OperationKind.ADD, "add", layer, at.projected, at.residual, n)
+        self.multiply_all(layer, source, [(tensor, at.projected)], [add])
+
+
+def _form(tensor: TensorSpec) -> int:
+    """Return how many of the activations that a matrix takes share a scale; 0: it takes plain numbers."""
+    matrix = matrix_of(tensor)
+    return matrix.scale_columns if matrix.quantised else 0
+
+
+def _forms(readers: list[TensorSpec]) -> list[int]:
+    """Return the forms that a buffer's readers need, once each, in order; [0] if none needs any."""
+    return list(dict.fromkeys(form for tensor in readers if (form := _form(tensor)))) or [0]
 
 
 def build_schedule(spec: EngineSpec) -> Schedule:

@@ -117,6 +117,11 @@ class Matrix:
         return UNITS[self.layout][0]
 
     @property
+    def scale_columns(self) -> int:
+        """How many of the activations that a quantised layout takes share a scale: those of a unit."""
+        return self.unit_columns
+
+    @property
     def unit_bytes(self) -> int:
         """The bytes of what a quantised layout repeats along a group."""
         return UNITS[self.layout][1]

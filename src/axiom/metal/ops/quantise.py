@@ -1,13 +1,18 @@
-"""Quantisation of activations into blocks of 32 signed bytes.
+"""Quantisation of activations into blocks of 32 signed bytes, each with a scale or eight with one.
 
 A block is 64 bytes, s being the start of float sums (see `float_sums`): 32 x i8 q | i32 s - 128 * sum(q) |
 i32 s - 8 * sum(q) | f32 scale d | f32 d * sum(q) | i32 s - 32 * the sum of the first 16 q |
-i32 s - 32 * the sum of the others | i32 s - 16 * sum(q) | 4 zero bytes. Sums of products start from one of
+i32 s - 32 * the sum of the others | i32 s - 16 * sum(q) | f32 sum(q). Sums of products start from one of
 those with an s, whose multiple of a sum cancels what the packed weights are offset by (128 for q8_0x16, 8
-for q4_0x16, 16 for q5_0x16, 32 for q6_kx16); d * sum(q) is what minimums are multiplied by.
+for q4_0x16, 16 for q5_0x16, 32 for q6_kx16); d * sum(q), or sum(q) where blocks share a scale, is what
+minimums are multiplied by.
 
-d = amax / 127 and q = round_to_even(x * (127 / amax)), so |q| <= 127. A block whose largest magnitude is
-below 1e-30 becomes zeros with d = 0. Integers are summed exactly; nothing depends on an order.
+Numbers that share a scale, the 32 of a block or the 256 of a super-block, have d = amax / 127 and
+q = round_to_even(x * (127 / amax)), so |q| <= 127. Where their largest magnitude is below 1e-30 they become
+zeros with d = 0. Integers are summed exactly; nothing depends on an order.
+
+Matrices of 32-column blocks take a scale per block, those of super-blocks one per super-block, which a sum
+over all its blocks can stay an integer with. (llama.cpp rounds the same numbers to the same bytes.)
 """
 
 from axiom.lang import (
@@ -31,14 +36,17 @@ from axiom.lang import (
     vstore_bytes,
 )
 from axiom.metal.ops.float_sums import FLOAT_START_BITS
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, SUPER_COLUMNS
 
 BLOCK_BYTES = 64
+SUPER_BLOCK_BYTES = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_BYTES
 START_128_AT = 32
 START_8_AT = 36
 SCALE_AT = 40
 SUM_AT = 44
 START_32_AT = 48
 START_16_AT = 56
+TOTAL_AT = 60
 NEGLIGIBLE = 1e-30
 
 
@@ -59,31 +67,53 @@ def quantised_stride(count: u64) -> u64:
 
 @fn
 def quantise(x: Slice[f32], out: Slice[u8]) -> None:
-    """Quantise x (a multiple of 32 numbers) into out (64 bytes per 32 numbers)."""
-    for b in urange(x.length // 32):
-        numbers = x.part(b * 32, 32)
-        block = out.part(b * BLOCK_BYTES, BLOCK_BYTES)
-        first = vload(numbers, 0, 16)
-        second = vload(numbers, 16, 16)
-        amax = reduce_max(maximum(absolute(first), absolute(second)))
-        scale = f32(0.0)
-        inverse = f32(0.0)
-        if amax >= NEGLIGIBLE:
-            scale = amax / 127.0
-            inverse = f32(127.0) / amax
-        factor = splat(f32, 16, inverse)
-        q0 = convert(i32, round_even(first * factor))
-        q1 = convert(i32, round_even(second * factor))
-        sum0 = reduce_add(q0)
-        sum1 = reduce_add(q1)
-        total = sum0 + sum1
-        vstore_bytes(block, 0, convert(i8, q0))
-        vstore_bytes(block, 16, convert(i8, q1))
-        store_bytes(block, START_128_AT, FLOAT_START_BITS + total * -128)
-        store_bytes(block, START_8_AT, FLOAT_START_BITS + total * -8)
-        store_bytes(block, SCALE_AT, scale)
-        store_bytes(block, SUM_AT, f32(total) * scale)
-        store_bytes(block, START_32_AT, FLOAT_START_BITS + sum0 * -32)
-        store_bytes(block, START_32_AT + 4, FLOAT_START_BITS + sum1 * -32)
-        store_bytes(block, START_16_AT, FLOAT_START_BITS + total * -16)
-        store_bytes(block, START_16_AT + 4, i32(0))
+    """Quantise x (a multiple of 32 numbers) into out (64 bytes per 32 numbers), a scale for each 32."""
+    for b in urange(x.length // BLOCK_COLUMNS):
+        numbers = x.part(b * BLOCK_COLUMNS, BLOCK_COLUMNS)
+        quantise_together(BLOCK_COLUMNS, numbers, out.part(b * BLOCK_BYTES, BLOCK_BYTES))
+
+
+@fn
+def quantise_super(x: Slice[f32], out: Slice[u8]) -> None:
+    """Quantise x (a multiple of 256 numbers) into out (64 bytes per 32 numbers), a scale for each 256."""
+    for b in urange(x.length // SUPER_COLUMNS):
+        numbers = x.part(b * SUPER_COLUMNS, SUPER_COLUMNS)
+        quantise_together(SUPER_COLUMNS, numbers, out.part(b * SUPER_BLOCK_BYTES, SUPER_BLOCK_BYTES))
+
+
+@fn(inline="always")
+def quantise_together(count: int, numbers: Slice[f32], out: Slice[u8]) -> None:
+    """Quantise `count` numbers with one scale."""
+    largest = splat(f32, 16, 0.0)
+    for i in urange(0, count, 16):
+        largest = maximum(absolute(vload(numbers, i, 16)), largest)
+    amax = reduce_max(largest)
+    scale = f32(0.0)
+    inverse = f32(0.0)
+    if amax >= NEGLIGIBLE:
+        scale = amax / 127.0
+        inverse = f32(127.0) / amax
+    for b in urange(count // BLOCK_COLUMNS):
+        part = numbers.part(b * BLOCK_COLUMNS, BLOCK_COLUMNS)
+        quantise_block(part, scale, inverse, out.part(b * BLOCK_BYTES, BLOCK_BYTES))
+
+
+@fn(inline="always")
+def quantise_block(numbers: Slice[f32], scale: f32, inverse: f32, block: Slice[u8]) -> None:
+    """Set a block from 32 numbers; inverse: what they are multiplied by."""
+    factor = splat(f32, 16, inverse)
+    q0 = convert(i32, round_even(vload(numbers, 0, 16) * factor))
+    q1 = convert(i32, round_even(vload(numbers, 16, 16) * factor))
+    sum0 = reduce_add(q0)
+    sum1 = reduce_add(q1)
+    total = sum0 + sum1
+    vstore_bytes(block, 0, convert(i8, q0))
+    vstore_bytes(block, 16, convert(i8, q1))
+    store_bytes(block, START_128_AT, FLOAT_START_BITS + total * -128)
+    store_bytes(block, START_8_AT, FLOAT_START_BITS + total * -8)
+    store_bytes(block, SCALE_AT, scale)
+    store_bytes(block, SUM_AT, f32(total) * scale)
+    store_bytes(block, START_32_AT, FLOAT_START_BITS + sum0 * -32)
+    store_bytes(block, START_32_AT + 4, FLOAT_START_BITS + sum1 * -32)
+    store_bytes(block, START_16_AT, FLOAT_START_BITS + total * -16)
+    store_bytes(block, TOTAL_AT, f32(total))

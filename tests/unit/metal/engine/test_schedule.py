@@ -79,6 +79,66 @@ def test_a_float_matrix_among_quantised_ones_reads_the_plain_buffer() -> None:
     assert norms[-1] == "output_norm"
 
 
+def k_spec(**layouts: str) -> EngineSpec:
+    """Return a spec of 256 columns whose matrices are Q4_0 but for those named."""
+    shape = replace(SHAPE, d_model=256, d_ffn=256, n_heads=32, n_kv_heads=32)
+    tensors: list[TensorSpec] = []
+    for tensor in make_spec("q4_0x16", "q4_0x16").tensors:
+        layout = layouts.get(tensor.name.split(".")[-1], tensor.layout)
+        if tensor.kind == "matrix":
+            size = Matrix(layout, 256, 256).bytes
+            made = TensorSpec(tensor.name, "matrix", layout, 256, 256, len(tensors) << 20, size)
+        else:
+            made = replace(tensor, offset=len(tensors) << 20)
+        tensors.append(made)
+    return EngineSpec(replace(shape, n_vocab=256), tuple(tensors), 100, "f32")
+
+
+def forms_read(spec: EngineSpec) -> None:
+    """Check that every matrix finds its form of activations, of what it is to be multiplied by."""
+    at = plan_activations(spec)
+    schedule = build_schedule(spec)
+    form, of = 0, 0
+    wanted = {"attn_output": at.attended.offset, "ffn_down": at.gate.offset}
+    stepping = False
+    for operation in schedule.operations:
+        if operation.kind == OperationKind.NORM_AND_QUANTISE:
+            form, of = operation.scale_columns, operation.target
+        elif operation.kind == OperationKind.QUANTISE:
+            # Other lanes may still read what this writes over, but for a step that has ended.
+            assert not stepping
+            form, of = operation.scale_columns, operation.source
+        elif operation.kind == OperationKind.MATMUL and operation.source == at.quantised.offset:
+            assert form == schedule.matrices[operation.matrix].scale_columns
+            assert of == wanted.get(operation.name.split(".")[-1], at.normed.offset)
+        stepping = not operation.ends_step
+
+
+@pytest.mark.parametrize(
+    ("layouts", "again"),
+    [
+        ({}, 0),
+        ({"token_embd": "q6_kx16"}, 0),
+        ({"attn_v": "q6_kx16"}, 2),
+        ({"attn_q": "q6_kx16", "attn_v": "q4_kx16"}, 2),
+        ({"attn_q": "f16x16", "attn_k": "q5_kx16"}, 2),
+        ({"ffn_up": "q4_kx16"}, 2),
+        ({"ffn_gate": "q4_kx16", "ffn_down": "q6_kx16"}, 2),
+        ({"ffn_gate": "q4_kx16", "ffn_up": "f16x16"}, 0),
+    ],
+)
+def test_every_matrix_reads_its_form_of_activations(layouts: dict[str, str], again: int) -> None:
+    spec = k_spec(**layouts)
+    forms_read(spec)
+    names = [o.name for o in build_schedule(spec).operations]
+    assert sorted(n for n in names if n in {t.name for t in spec.tensors if t.kind == "matrix"}) == sorted(
+        t.name for t in spec.tensors if t.kind == "matrix"
+    )
+    assert names.count("swiglu") == 2
+    # Once before attn_output and once before ffn_down, of either layer, and where forms are mixed.
+    assert names.count("quantise") == 4 + again
+
+
 def test_every_weight_is_read_once_and_the_counts_add_up() -> None:
     spec = make_spec("q4_0x16", "f16x16")
     schedule = build_schedule(spec)

@@ -26,11 +26,20 @@ from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import KV_TYPES
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.plain_read import plain_read
-from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, SUM_AT, quantise, quantised_bytes
+from axiom.metal.ops.quantise import (
+    BLOCK_BYTES,
+    SCALE_AT,
+    SUM_AT,
+    TOTAL_AT,
+    quantise,
+    quantise_super,
+    quantised_bytes,
+)
 from axiom.metal.ops.rmsnorm import rmsnorm
 from axiom.metal.ops.rope import rope, rope_tables
 from axiom.metal.ops.softmax import softmax_numerators
 from tests.support.aarch64 import EMULATED, Emulated
+from tests.support.activations import quantised_for
 from tests.support.identity import same_bits
 from tests.support.packing import columns_for, pack
 from tests.support.targets import run
@@ -102,6 +111,7 @@ OPS = (
         swiglu,
         add,
         quantise,
+        quantise_super,
         argmax,
         logits_digest,
         plain_read,
@@ -139,9 +149,7 @@ def activations(random: np.random.Generator, matrix: Matrix, x: Array) -> Array:
     """Return what a product takes."""
     if not matrix.quantised:
         return x.view(np.uint8)
-    out = np.zeros(quantised_bytes(len(x)), np.uint8)
-    run("python", quantise, x, out)
-    return out
+    return quantised_for(matrix, x)
 
 
 def weights(random: np.random.Generator, matrix: Matrix, kind: str) -> Array:
@@ -165,6 +173,7 @@ def calls(kind: str, numbers: Callable[[np.random.Generator, int], Array]) -> li
         (swiglu, (x.copy(), y)),
         (add, (x.copy(), y)),
         (quantise, (x, np.zeros(quantised_bytes(NUMBERS), np.uint8))),
+        (quantise_super, (numbers(random, 256), np.zeros(quantised_bytes(256), np.uint8))),
         (argmax, (x[:61].copy(),)),
         (logits_digest, (7, x[:61].copy())),
         (plain_read, (random.integers(0, 256, 1000, dtype=np.uint8),)),
@@ -190,9 +199,9 @@ def calls(kind: str, numbers: Callable[[np.random.Generator, int], Array]) -> li
 def arrays_of(function: Any, given: tuple[Any, ...]) -> list[Array]:
     """Return the arrays of a call; what `quantise` writes as its floats and its integers."""
     arrays: list[Array] = [a for a in given if isinstance(a, np.ndarray)]
-    if function is quantise:
+    if function in (quantise, quantise_super):
         words = arrays.pop().view(np.float32).reshape(-1, BLOCK_BYTES // 4)
-        floats = [SCALE_AT // 4, SUM_AT // 4]
+        floats = [SCALE_AT // 4, SUM_AT // 4, TOTAL_AT // 4]
         arrays += [words[:, floats], np.delete(words, floats, axis=1).view(np.uint32)]
     return arrays
 

@@ -10,7 +10,7 @@ from axiom.lang import Slice, f32, fn, u8, u64
 from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.matrix import Matrix
-from axiom.metal.ops.quantise import quantise
+from tests.support.activations import quantised_for
 from tests.support.identity import run_checked
 from tests.support.packing import LAYOUTS, NIBBLES, SUPER, columns_for, pack
 from tests.support.targets import GEMM_TARGETS, run
@@ -41,7 +41,8 @@ def activation_rows(matrix: Matrix, x: np.ndarray) -> np.ndarray:
     rows = np.full((int(padded_tokens(u64(len(x)))), activation_row_bytes(matrix)), 0xFF, np.uint8)
     for row, numbers in zip(rows[: len(x)], x, strict=True):
         if matrix.quantised:
-            run("hosted-v3", quantise, numbers, row)
+            made = quantised_for(matrix, numbers, "hosted-v3")
+            row[: made.nbytes] = made
         else:
             row[: numbers.nbytes] = numbers.view(np.uint8)
     return rows

@@ -9,7 +9,7 @@ import pytest
 from axiom.lang import Slice, f32, fn, u8, u64
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.matrix import Matrix
-from axiom.metal.ops.quantise import quantise, quantised_bytes
+from tests.support.activations import quantised_for
 from tests.support.identity import run_checked
 from tests.support.packing import LAYOUTS, columns_for, dequantise, pack, pack_q4, pack_q8
 from tests.support.targets import TARGETS, run
@@ -32,8 +32,7 @@ def activations_for(matrix: Matrix, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Return the bytes that the op takes, and in float64 the numbers that they stand for."""
     if not matrix.quantised:
         return np.pad(x, (0, -len(x) % 4)).view(np.uint8), x.astype(np.float64)
-    out = np.zeros(quantised_bytes(len(x)), np.uint8)
-    run("python", quantise, x, out)
+    out = quantised_for(matrix, x)
     blocks = out.reshape(-1, 64)
     d = np.ascontiguousarray(blocks[:, 40:44]).view(np.float32).astype(np.float64)
     return out, (blocks[:, :32].view(np.int8) * d).reshape(-1)
