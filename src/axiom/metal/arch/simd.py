@@ -75,17 +75,19 @@ def add_pairs(acc: Vec[i16], a: Vec[u8], b: Vec[i8]) -> Vec[i16]:
 
 
 @fn(inline="always")
-def add_words(acc: Vec[i32], words: Vec[i16]) -> Vec[i32]:
-    """Return acc[r] + words[2r] + words[2r+1] for 16 lanes. For `sums_in_words`."""
-    ones = splat(i16, 16, 1)
-    first = shuffle(acc, range(8)) + vpmaddwd(shuffle(words, range(16)), ones)
-    second = shuffle(acc, range(8, 16)) + vpmaddwd(shuffle(words, range(16, 32)), ones)
-    return concat(first, second)
+def add_words(acc: Vec[i32], words: Vec[i16], factors: Vec[i16]) -> Vec[i32]:
+    """Return acc[r] + words[2r]*factors[2r] + words[2r+1]*factors[2r+1] for 16 lanes.
+
+    For `sums_in_words`.
+    """
+    first = vpmaddwd(shuffle(words, range(16)), shuffle(factors, range(16)))
+    second = vpmaddwd(shuffle(words, range(16, 32)), shuffle(factors, range(16, 32)))
+    return concat(shuffle(acc, range(8)) + first, shuffle(acc, range(8, 16)) + second)
 
 
 @fn(inline="always")
 def _dot4_in_words(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
-    return add_words(acc, add_pairs(splat(i16, 32, 0), a, b))
+    return add_words(acc, add_pairs(splat(i16, 32, 0), a, b), splat(i16, 32, 1))
 
 
 @fn(inline="always")

@@ -32,7 +32,13 @@ from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
 from axiom.metal.ops.gemm_tiles import gemm_tiles
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, row_stride
 from axiom.metal.ops.quantise import BLOCK_BYTES, quantised_stride
-from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES, stretch_units, unpack_stretch
+from axiom.metal.ops.unpack import (
+    GROUP_UNPACKED_BYTES,
+    SCALES_AT,
+    SUPER_SCALES_BYTES,
+    stretch_units,
+    unpack_stretch,
+)
 
 # How many tokens a matrix tile has to have on average to be worth it: measured.
 LEAST_TILE_TOKENS = 11
@@ -200,7 +206,9 @@ def quantised_tile(
         elif matrix.layout == "q6_kx16":
             tile_q6_k(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
         else:
-            tile_with_minimums(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+            scales_at = u * SUPER_SCALES_BYTES + SCALES_AT
+            scales = unpacked.part(scales_at, (at_once - 1) * GROUP_UNPACKED_BYTES + SUPER_SCALES_BYTES)
+            tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
     for i in static(range(at_once)):
         for t in static(range(tile)):
             vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))

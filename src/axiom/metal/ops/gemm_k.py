@@ -9,10 +9,10 @@ from axiom.lang import (
     array,
     convert,
     current_target,
-    f16,
     f32,
     fma,
     fn,
+    i16,
     i32,
     load_bytes,
     splat,
@@ -25,13 +25,19 @@ from axiom.lang import (
     vstore,
 )
 from axiom.metal.arch.simd import sums_in_words
-from axiom.metal.ops.dots import block_dots
+from axiom.metal.ops.dots import block_dots, word_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
-from axiom.metal.ops.gemv_k import k_minimum, k_scale, k_sum, number_of, q6_k_scale
+from axiom.metal.ops.gemv_k import (
+    k_sum,
+    number_of,
+    part_blocks,
+    q6_k_sum,
+)
+from axiom.metal.ops.k_scales import q6_k_scale
 from axiom.metal.ops.matrix import Matrix
-from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, TOTAL_AT
 from axiom.metal.ops.quants import largest_quant
-from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
+from axiom.metal.ops.unpack import BLOCK_SCALES_BYTES, BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
 
@@ -42,6 +48,7 @@ def tile_with_minimums(
     matrix: Matrix,
     groups: Slice[u8],
     quants: Slice[u8],
+    scales: Slice[u8],
     rows: Slice[u8],
     sums: Slice[f32],
     row_bytes: int,
@@ -49,30 +56,49 @@ def tile_with_minimums(
 ) -> None:
     """Add one 4-bit or 5-bit super-block of each token and row."""
     leasts = array(f32, 16 * tile * at_once)
-    parts = array(f32, 16 * tile * at_once)
+    totals = array(f32, 16 * tile * at_once)
+    n_blocks = part_blocks(matrix)
     if sums_in_words(current_target()):
+        for first in urange(0, 8, n_blocks, rolled=True):
+            parts = array(i32, 16 * tile * at_once)
+            for b in urange(first, first + n_blocks, rolled=True):
+                add_scaled_words(at_once, matrix, quants, scales, rows, parts.all, row_bytes, tile, b)
+            for at in static(range(0, 16 * tile * at_once, 16)):
+                vstore(totals.all, at, vload(totals.all, at, 16) + convert(f32, vload(parts.all, at, 16)))
+        # Last: whoever comes first waits for the activations, unless there is much else to do.
         for b in urange(0, 8, rolled=True):
-            add_minimums(at_once, matrix, groups, rows, leasts.all, row_bytes, tile, b)
-        for b in urange(0, 8, rolled=True):
-            add_products(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, b)
+            add_minimums(at_once, scales, rows, leasts.all, row_bytes, tile, b)
     else:
-        for n in static(range(8)):
-            add_minimums(at_once, matrix, groups, rows, leasts.all, row_bytes, tile, u64(n))
-        for n in static(range(8)):
-            add_products(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, u64(n))
-    for i in static(range(at_once)):
-        w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
-        for t in static(range(tile)):
+        for b in static(range(8)):
+            add_minimums(at_once, scales, rows, leasts.all, row_bytes, tile, u64(b))
+        for first in static(range(0, 8, n_blocks)):
+            parts = array(f32, 16 * tile * at_once)
+            for start in static((first, first + n_blocks // 2)):
+                halves = array(f32, 16 * tile * at_once)
+                for b in static(range(start, start + n_blocks // 2)):
+                    add_products(at_once, matrix, quants, scales, rows, halves.all, row_bytes, tile, u64(b))
+                add_all(tile * at_once, parts.all, halves.all)
+            add_all(tile * at_once, totals.all, parts.all)
+    for t in static(range(tile)):
+        scale = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
+        for i in static(range(at_once)):
+            w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
             at = 16 * (i * tile + t)
-            acc = vload(sums, at, 16)
-            vstore(sums, at, k_sum(w, vload(parts.all, at, 16), vload(leasts.all, at, 16), acc))
+            total = vload(totals.all, at, 16)
+            vstore(sums, at, k_sum(w, scale, total, vload(leasts.all, at, 16), vload(sums, at, 16)))
+
+
+@fn(inline="always")
+def add_all(count: int, sums: Slice[f32], more: Slice[f32]) -> None:
+    """Add `count` times sixteen numbers."""
+    for at in static(range(0, 16 * count, 16)):
+        vstore(sums, at, vload(sums, at, 16) + vload(more, at, 16))
 
 
 @fn(inline="always")
 def add_minimums(
     at_once: int,
-    matrix: Matrix,
-    groups: Slice[u8],
+    scales: Slice[u8],
     rows: Slice[u8],
     leasts: Slice[f32],
     row_bytes: int,
@@ -81,10 +107,10 @@ def add_minimums(
 ) -> None:
     """Add the minimums of block b to the sums of minimums."""
     for t in static(range(tile)):
-        number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SUM_AT)
+        number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, TOTAL_AT)
         for i in static(range(at_once)):
             at = 16 * (i * tile + t)
-            least = k_minimum(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
+            least = vload_bytes(f32, 16, scales, b * BLOCK_SCALES_BYTES + (i * GROUP_UNPACKED_BYTES + 64))
             vstore(leasts, at, fma(least, number, vload(leasts, at, 16)))
 
 
@@ -92,15 +118,15 @@ def add_minimums(
 def add_products(
     at_once: int,
     matrix: Matrix,
-    groups: Slice[u8],
     quants: Slice[u8],
+    scales: Slice[u8],
     rows: Slice[u8],
-    parts: Slice[f32],
+    halves: Slice[f32],
     row_bytes: int,
     tile: int,
     b: u64,
 ) -> None:
-    """Add the products of block b to the sums of the super-block."""
+    """Add the products of block b to half a part."""
     dots = array(i32, 16 * tile * at_once)
     block = quants.part(
         b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
@@ -110,12 +136,34 @@ def add_products(
         vstore(dots.all, at, splat(i32, 16, FLOAT_START_BITS))
     block_dots(largest_quant(matrix), at_once, block, x, dots.all, row_bytes, tile, 0, 8)
     for i in static(range(at_once)):
-        scale = k_scale(groups.part(i * matrix.group_bytes, matrix.unit_bytes), b)
+        scale = vload_bytes(f32, 16, scales, b * BLOCK_SCALES_BYTES + i * GROUP_UNPACKED_BYTES)
         for t in static(range(tile)):
             at = 16 * (i * tile + t)
-            factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
-            scaled = scaled_sum(vload(dots.all, at, 16), scale)
-            vstore(parts, at, fma(scaled, factor, vload(parts, at, 16)))
+            vstore(halves, at, fma(float_sum(vload(dots.all, at, 16)), scale, vload(halves, at, 16)))
+
+
+@fn(inline="always")
+def add_scaled_words(
+    at_once: int,
+    matrix: Matrix,
+    quants: Slice[u8],
+    scales: Slice[u8],
+    rows: Slice[u8],
+    parts: Slice[i32],
+    row_bytes: int,
+    tile: int,
+    b: u64,
+) -> None:
+    """Add the products of block b to a part, as integers."""
+    block = quants.part(
+        b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
+    )
+    x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
+    factors = array(i16, 32 * at_once)
+    for i in static(range(at_once)):
+        factor = vload_bytes(i16, 32, scales, b * BLOCK_SCALES_BYTES + i * GROUP_UNPACKED_BYTES)
+        vstore(factors.all, 32 * i, factor)
+    word_dots(largest_quant(matrix), at_once, block, x, parts, factors.all, row_bytes, tile, 0, 8)
 
 
 @fn(inline="always")
@@ -130,18 +178,19 @@ def tile_q6_k(
     tile: int,
 ) -> None:
     """Add one 6-bit super-block of each token and row."""
-    parts = array(f32, 16 * tile * at_once)
+    totals = array(f32, 16 * tile * at_once)
     if sums_in_words(current_target()):
         for b in urange(0, 8, rolled=True):
-            add_q6_k(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, b)
+            add_q6_k(at_once, matrix, groups, quants, rows, totals.all, row_bytes, tile, b)
     else:
         for n in static(range(8)):
-            add_q6_k(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, u64(n))
-    for i in static(range(at_once)):
-        d = convert(f32, vload_bytes(f16, 16, groups, i * matrix.group_bytes))
-        for t in static(range(tile)):
+            add_q6_k(at_once, matrix, groups, quants, rows, totals.all, row_bytes, tile, u64(n))
+    for t in static(range(tile)):
+        scale = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
+        for i in static(range(at_once)):
+            w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
             at = 16 * (i * tile + t)
-            vstore(sums, at, fma(d, vload(parts.all, at, 16), vload(sums, at, 16)))
+            vstore(sums, at, q6_k_sum(w, scale, vload(totals.all, at, 16), vload(sums, at, 16)))
 
 
 @fn(inline="always")
@@ -151,12 +200,12 @@ def add_q6_k(
     groups: Slice[u8],
     quants: Slice[u8],
     rows: Slice[u8],
-    parts: Slice[f32],
+    totals: Slice[f32],
     row_bytes: int,
     tile: int,
     b: u64,
 ) -> None:
-    """Add the products of block b to the sums of the super-block."""
+    """Add block b's part to the totals of the super-block."""
     # The second half of the block first: its scaled sum is what the first one's is fused to.
     both = array(f32, 16 * tile * at_once)
     block = quants.part(
@@ -189,8 +238,4 @@ def add_q6_k(
                     vstore(both.all, at, scaled_sum(dot, scale))
                 else:
                     vstore(both.all, at, fma(float_sum(dot), scale, vload(both.all, at, 16)))
-    for i in static(range(at_once)):
-        for t in static(range(tile)):
-            at = 16 * (i * tile + t)
-            factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), b, SCALE_AT)
-            vstore(parts, at, fma(vload(both.all, at, 16), factor, vload(parts, at, 16)))
+    add_all(tile * at_once, totals, both.all)

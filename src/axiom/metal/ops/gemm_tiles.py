@@ -9,8 +9,6 @@ makes of the others is left out.
 from axiom.lang import (
     Slice,
     array,
-    convert,
-    f16,
     f32,
     fma,
     fn,
@@ -24,7 +22,6 @@ from axiom.lang import (
     u64,
     urange,
     vload,
-    vload_bytes,
     vstore,
 )
 from axiom.metal.arch.tiles import (
@@ -37,9 +34,16 @@ from axiom.metal.arch.tiles import (
 )
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.gemm_blocks import block_sum
-from axiom.metal.ops.gemv_k import k_minimum, k_scale, k_sum, number_of, q6_k_scale
+from axiom.metal.ops.gemm_k import add_all
+from axiom.metal.ops.gemv_k import (
+    k_sum,
+    number_of,
+    part_blocks,
+    q6_k_sum,
+)
+from axiom.metal.ops.k_scales import k_minimum, k_scale, q6_k_scale
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, Matrix
-from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, SUM_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, TOTAL_AT
 from axiom.metal.ops.unpack import BLOCK_UNPACKED_BYTES, unpack_signed
 
 HALF_UNPACKED_BYTES = BLOCK_UNPACKED_BYTES // 2
@@ -165,8 +169,10 @@ def add_stretch(
                 y = rows.part(t * row_bytes, BLOCK_BYTES)
                 acc = vload(sums.all, 16 * t, 16)
                 vstore(sums.all, 16 * t, block_sum(matrix, part, y, vload(made, 16 * t, 16), acc))
+        elif matrix.layout == "q6_kx16":
+            add_q6_k(matrix, part, u * 8, n_blocks, x, row_bytes, unpacked, dots, sums.all)
         else:
-            add_super(matrix, part, u * 8, n_blocks, x, row_bytes, unpacked, dots, sums.all)
+            add_with_minimums(matrix, part, u * 8, n_blocks, x, row_bytes, unpacked, dots, sums.all)
     for t in static(range(TILE_TOKENS)):
         if t < n_tokens:
             vstore(out, t * out_stride, vload(sums.all, 16 * t, 16))
@@ -198,7 +204,7 @@ def multiply_block(
 
 
 @fn(inline="always")
-def add_super(
+def add_with_minimums(
     matrix: Matrix,
     w: Slice[u8],
     first: u64,
@@ -209,34 +215,62 @@ def add_super(
     dots: Slice[i32],
     sums: Slice[f32],
 ) -> None:
-    """Add a super-block, whose blocks start with `first`, to the sums of a tile of tokens."""
+    """Add a super-block of Q4_K or Q5_K, whose blocks start with `first`, to the sums of a tile."""
     rows = x.part(first * BLOCK_BYTES, (TILE_TOKENS - 1) * row_bytes + SUPER_X_BYTES)
     leasts = array(f32, TILE_SUMS)
-    if matrix.layout != "q6_kx16":
-        for b in static(range(8)):
-            least = k_minimum(w, u64(b))
-            for t in static(range(TILE_TOKENS)):
-                number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(b), SUM_AT)
-                vstore(leasts.all, 16 * t, fma(least, number, vload(leasts.all, 16 * t, 16)))
-    parts = array(f32, TILE_SUMS)
+    for b in static(range(8)):
+        least = k_minimum(w, u64(b))
+        for t in static(range(TILE_TOKENS)):
+            number = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(b), TOTAL_AT)
+            vstore(leasts.all, 16 * t, fma(least, number, vload(leasts.all, 16 * t, 16)))
+    totals = array(f32, TILE_SUMS)
+    half = part_blocks(matrix) // 2
+    for part in static(range(0, 8, 2 * half)):
+        parts = array(f32, TILE_SUMS)
+        for start in static((part, part + half)):
+            halves = array(f32, TILE_SUMS)
+            for b in static(range(start, start + half)):
+                if first + (b + AHEAD) < n_blocks:
+                    multiply_block(matrix, first + (b + AHEAD), x, row_bytes, unpacked, dots)
+                made = dots_of(matrix, first + b, dots)
+                scale = k_scale(w, u64(b))
+                for t in static(range(TILE_TOKENS)):
+                    known = vload(halves.all, 16 * t, 16)
+                    vstore(halves.all, 16 * t, fma(float_sum(vload(made, 16 * t, 16)), scale, known))
+            add_all(TILE_TOKENS, parts.all, halves.all)
+        add_all(TILE_TOKENS, totals.all, parts.all)
+    for t in static(range(TILE_TOKENS)):
+        factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
+        total = vload(totals.all, 16 * t, 16)
+        least = vload(leasts.all, 16 * t, 16)
+        vstore(sums, 16 * t, k_sum(w, factor, total, least, vload(sums, 16 * t, 16)))
+
+
+@fn(inline="always")
+def add_q6_k(
+    matrix: Matrix,
+    w: Slice[u8],
+    first: u64,
+    n_blocks: u64,
+    x: Slice[u8],
+    row_bytes: int,
+    unpacked: Slice[u8],
+    dots: Slice[i32],
+    sums: Slice[f32],
+) -> None:
+    """Add a super-block of Q6_K, whose blocks start with `first`, to the sums of a tile."""
+    rows = x.part(first * BLOCK_BYTES, (TILE_TOKENS - 1) * row_bytes + SUPER_X_BYTES)
+    totals = array(f32, TILE_SUMS)
     for b in static(range(8)):
         if first + (b + AHEAD) < n_blocks:
             multiply_block(matrix, first + (b + AHEAD), x, row_bytes, unpacked, dots)
         made = dots_of(matrix, first + b, dots)
         for t in static(range(TILE_TOKENS)):
-            factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(b), SCALE_AT)
-            if matrix.layout == "q6_kx16":
-                number = float_sum(vload(made, 16 * t, 16))
-                other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, u64(2 * b + 1)))
-                scaled = fma(number, q6_k_scale(w, u64(2 * b)), other)
-                vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
-            else:
-                scaled = scaled_sum(vload(made, 16 * t, 16), k_scale(w, u64(b)))
-                vstore(parts.all, 16 * t, fma(scaled, factor, vload(parts.all, 16 * t, 16)))
+            number = float_sum(vload(made, 16 * t, 16))
+            other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, u64(2 * b + 1)))
+            part = fma(number, q6_k_scale(w, u64(2 * b)), other)
+            vstore(totals.all, 16 * t, vload(totals.all, 16 * t, 16) + part)
     for t in static(range(TILE_TOKENS)):
-        acc = vload(sums, 16 * t, 16)
-        part = vload(parts.all, 16 * t, 16)
-        if matrix.layout == "q6_kx16":
-            vstore(sums, 16 * t, fma(convert(f32, vload_bytes(f16, 16, w, 0)), part, acc))
-        else:
-            vstore(sums, 16 * t, k_sum(w, part, vload(leasts.all, 16 * t, 16), acc))
+        factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
+        total = vload(totals.all, 16 * t, 16)
+        vstore(sums, 16 * t, q6_k_sum(w, factor, total, vload(sums, 16 * t, 16)))

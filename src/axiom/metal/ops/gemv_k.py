@@ -1,12 +1,14 @@
 """Super-blocks of 256 columns times quantised activations: the parts that `gemv` and `gemm` have in common.
 
 Order of summation of a row (S: the exact integer sum of a block's w*x, or of half a block's; sc, m: the
-small integer scales and minimums; d_x: a block's scale of activations, s_x: that times the sum of quants):
-- Q4_K, Q5_K: over the 8 blocks part = fma(S * sc, d_x, part) and least = fma(m, s_x, least), from zero;
-  then acc = fma(d, part, acc) and acc = fma(-d_min, least, acc);
-- Q6_K: over the 8 blocks part = fma(S_first * sc_first + S_second * sc_second, d_x, part); then
-  acc = fma(d, part, acc).
-What is made of S and sc are integers below 2**24, hence exact in f32, whatever the order.
+small integer scales and minimums; d_x: the super-block's scale of activations, s_x: the sum of a block's
+quants):
+- a part is an integer, rounded once: of Q4_K the sum of S * sc over all 8 blocks, of Q5_K over 4 of them,
+  of Q6_K it is S_first * sc_first + S_second * sc_second of one block;
+- the parts are added in order: total; least, exact in f32, is the sum of m * s_x over all blocks;
+- acc = fma(d, total * d_x, acc) and, of Q4_K and Q5_K, acc = fma(-d_min, least * d_x, acc).
+Half a part of Q4_K or Q5_K, and a part of Q6_K, are below 2**24, hence exact in f32: two halves in floats,
+added, are rounded as the integer is, so that either may be used.
 
 Read `matrix` first, for the layouts.
 """
@@ -21,7 +23,6 @@ from axiom.lang import (
     f32,
     fma,
     fn,
-    i8,
     i32,
     load_bytes,
     splat,
@@ -35,10 +36,11 @@ from axiom.lang import (
 )
 from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.ops.ahead import SUPER_AHEAD_BYTES, prefetch_lines, prefetch_part
-from axiom.metal.ops.dots import unit_dots
+from axiom.metal.ops.dots import unit_dots, unit_word_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
+from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale, q6_k_scale
 from axiom.metal.ops.matrix import Matrix
-from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, SUM_AT
+from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, TOTAL_AT
 
 
 @fn(inline="always")
@@ -47,81 +49,91 @@ def number_of(x: Slice[u8], b: u64, at: int) -> Vec[f32]:
     return splat(f32, 16, load_bytes(f32, x, b * BLOCK_BYTES + at))
 
 
-@fn(inline="always")
-def k_scale(w: Slice[u8], b: u64) -> Vec[f32]:
-    """Return the scale of block b in each row."""
-    return convert(f32, convert(i32, vload_bytes(u8, 16, w, b * 16 + 64)))
-
-
-@fn(inline="always")
-def k_minimum(w: Slice[u8], b: u64) -> Vec[f32]:
-    """Return the minimum of block b in each row."""
-    return convert(f32, convert(i32, vload_bytes(u8, 16, w, b * 16 + 192)))
-
-
-@fn(inline="always")
-def q6_k_scale(w: Slice[u8], half: u64) -> Vec[f32]:
-    """Return the scale of half a block in each row."""
-    return convert(f32, convert(i32, vload_bytes(i8, 16, w, half * 16 + 32)))
+def part_blocks(matrix: Matrix) -> int:
+    """Return how many blocks a part of Q4_K or Q5_K is made of."""
+    return 8 if matrix.layout == "q4_kx16" else 4
 
 
 @fn(inline="always")
 def unit_with_minimums(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a super-block of 4-bit or 5-bit weights."""
-    sums = array(f32, 32)
+    total = array(f32, 16)
+    least = array(f32, 16)
     if sums_in_words(current_target()):
-        for pair in urange(0, 8, 2, rolled=True):
-            prefetch_lines(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, pair // 2, 4)
-            for s in static(range(2)):
-                block_with_minimums(matrix, w, x, sums.all, pair + s, s)
+        for first in urange(0, 8, part_blocks(matrix), rolled=True):
+            sums = array(i32, 16)
+            for pair in urange(first, first + part_blocks(matrix), 2, rolled=True):
+                prefetch_lines(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, pair // 2, 4)
+                for s in static(range(2)):
+                    b = pair + s
+                    known = vload(sums.all, 0, 16)
+                    known = unit_word_dots(matrix, w, x, b, s, (0, 1), known, k_factors(w, b))
+                    vstore(sums.all, 0, known)
+                    add_minimum(w, x, b, least.all)
+            vstore(total.all, 0, vload(total.all, 0, 16) + convert(f32, vload(sums.all, 0, 16)))
     else:
-        for b in static(range(8)):
-            prefetch_part(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, b, 8)
-            block_with_minimums(matrix, w, x, sums.all, u64(b), b % 2)
-    return k_sum(w, vload(sums.all, 0, 16), vload(sums.all, 16, 16), acc)
+        half = part_blocks(matrix) // 2
+        for first in static(range(0, 8, 2 * half)):
+            low = half_part(matrix, w, x, first, first + half, least.all)
+            high = half_part(matrix, w, x, first + half, first + 2 * half, least.all)
+            vstore(total.all, 0, vload(total.all, 0, 16) + (low + high))
+    return k_sum(w, number_of(x, u64(0), SCALE_AT), vload(total.all, 0, 16), vload(least.all, 0, 16), acc)
 
 
 @fn(inline="always")
-def block_with_minimums(
-    matrix: Matrix, w: Slice[u8], x: Slice[u8], sums: Slice[f32], b: u64, s: int
-) -> None:
-    """Add a block to the sixteen sums of products and the sixteen sums of minimums."""
-    dots = unit_dots(matrix, w, x, b, s, (0, 1), splat(i32, 16, FLOAT_START_BITS))
-    scaled = scaled_sum(dots, k_scale(w, b))
-    vstore(sums, 0, fma(scaled, number_of(x, b, SCALE_AT), vload(sums, 0, 16)))
-    vstore(sums, 16, fma(k_minimum(w, b), number_of(x, b, SUM_AT), vload(sums, 16, 16)))
+def half_part(
+    matrix: Matrix, w: Slice[u8], x: Slice[u8], first: int, last: int, least: Slice[f32]
+) -> Vec[f32]:
+    """Return half a part, of blocks [first, last), and add the blocks to the sums of minimums."""
+    made = splat(f32, 16, 0.0)
+    for b in static(range(first, last)):
+        prefetch_part(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, b, 8)
+        dots = unit_dots(matrix, w, x, u64(b), b % 2, (0, 1), splat(i32, 16, FLOAT_START_BITS))
+        made = fma(float_sum(dots), k_scale(w, u64(b)), made)
+        add_minimum(w, x, u64(b), least)
+    return made
 
 
 @fn(inline="always")
-def k_sum(w: Slice[u8], part: Vec[f32], least: Vec[f32], acc: Vec[f32]) -> Vec[f32]:
-    """Add what a super-block's blocks came to."""
-    scaled = fma(convert(f32, vload_bytes(f16, 16, w, 0)), part, acc)
-    return fma(-convert(f32, vload_bytes(f16, 16, w, 32)), least, scaled)
+def add_minimum(w: Slice[u8], x: Slice[u8], b: u64, least: Slice[f32]) -> None:
+    """Add a block to the sixteen sums of minimums."""
+    vstore(least, 0, fma(k_minimum(w, b), number_of(x, b, TOTAL_AT), vload(least, 0, 16)))
+
+
+@fn(inline="always")
+def k_sum(w: Slice[u8], scale: Vec[f32], total: Vec[f32], least: Vec[f32], acc: Vec[f32]) -> Vec[f32]:
+    """Add what a super-block came to; scale: of the activations."""
+    scaled = fma(convert(f32, vload_bytes(f16, 16, w, 0)), total * scale, acc)
+    return fma(-convert(f32, vload_bytes(f16, 16, w, 32)), least * scale, scaled)
 
 
 @fn(inline="always")
 def unit_q6_k(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> Vec[f32]:
     """Add a super-block of 6-bit weights."""
-    part = splat(f32, 16, 0.0)
+    total = splat(f32, 16, 0.0)
     if sums_in_words(current_target()):
         for four in urange(0, 8, 4, rolled=True):
             for s in static(range(4)):
                 prefetch_lines(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, four + s, 8)
-                part = block_q6_k(matrix, w, x, part, four + s, s)
+                total = total + block_q6_k(matrix, w, x, four + s, s)
     else:
         for b in static(range(8)):
             prefetch_part(w, SUPER_AHEAD_BYTES, matrix.unit_bytes, b, 8)
-            part = block_q6_k(matrix, w, x, part, u64(b), b % 4)
-    return fma(convert(f32, vload_bytes(f16, 16, w, 0)), part, acc)
+            total = total + block_q6_k(matrix, w, x, u64(b), b % 4)
+    return q6_k_sum(w, number_of(x, u64(0), SCALE_AT), total, acc)
 
 
 @fn(inline="always")
-def block_q6_k(matrix: Matrix, w: Slice[u8], x: Slice[u8], part: Vec[f32], b: u64, s: int) -> Vec[f32]:
-    """Add a block to the sixteen sums of products."""
+def q6_k_sum(w: Slice[u8], scale: Vec[f32], total: Vec[f32], acc: Vec[f32]) -> Vec[f32]:
+    """Add what a super-block of 6-bit weights came to; scale: of the activations."""
+    return fma(convert(f32, vload_bytes(f16, 16, w, 0)), total * scale, acc)
+
+
+@fn(inline="always")
+def block_q6_k(matrix: Matrix, w: Slice[u8], x: Slice[u8], b: u64, s: int) -> Vec[f32]:
+    """Return a block's part of the sums."""
     first = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + START_32_AT))
     second = splat(i32, 16, load_bytes(i32, x, b * BLOCK_BYTES + (START_32_AT + 4)))
     first = unit_dots(matrix, w, x, b, s, (0,), first)
     second = unit_dots(matrix, w, x, b, s, (1,), second)
-    scaled = scaled_sum(second, q6_k_scale(w, b * 2 + 1))
-    both = fma(float_sum(first), q6_k_scale(w, b * 2), scaled)
-    return fma(both, number_of(x, b, SCALE_AT), part)
+    return fma(float_sum(first), q6_k_scale(w, b * 2), scaled_sum(second, q6_k_scale(w, b * 2 + 1)))

@@ -2,17 +2,22 @@
 
 A batch of tokens multiplies the same weights again and again. Unpacked once, they cost each tile of tokens
 one load instead of up to five operations. Of each row group: for every 4 columns 64 bytes, byte 4*r + e the
-quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte.
+quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte; then, of Q4_K and
+Q5_K, for every block 64 bytes of its scales (f32, or twice i16 where `sums_in_words`) and 16 f32 minimums.
 """
 
 from axiom.lang import Slice, Target, current_target, fn, splat, static, u8, u64, urange, vstore_bytes
 from axiom.metal.arch.simd import sums_in_words
-from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, Matrix
-from axiom.metal.ops.quants import added, blocks_together, quants_at
+from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, SUPER_COLUMNS, Matrix
+from axiom.metal.ops.quants import added, blocks_together, has_minimums, quants_at
 
 STRETCH_COLUMNS = 512
 BLOCK_UNPACKED_BYTES = ROWS * BLOCK_COLUMNS
-GROUP_UNPACKED_BYTES = ROWS * STRETCH_COLUMNS
+SCALES_AT = ROWS * STRETCH_COLUMNS
+BLOCK_SCALES_BYTES = 8 * ROWS
+SUPER_SCALES_BYTES = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_SCALES_BYTES
+GROUP_UNPACKED_BYTES = SCALES_AT + STRETCH_COLUMNS // SUPER_COLUMNS * SUPER_SCALES_BYTES
 
 
 def stretch_units(matrix: Matrix) -> int:
@@ -39,6 +44,9 @@ def unpack_stretch(
                 unpack_signed(matrix, w, part)
             else:
                 unpack_unit(matrix, w, part)
+            if has_minimums(matrix):
+                at = u * SUPER_SCALES_BYTES + (SCALES_AT + i * GROUP_UNPACKED_BYTES)
+                unpack_scales(w, out.part(at, SUPER_SCALES_BYTES))
 
 
 @fn(inline="always")
@@ -58,3 +66,14 @@ def unpack_signed(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
         for v in static(range(8)):
             quants = quants_at(matrix, w, u64(b), b % blocks_together(matrix), v // 4, u64(v % 4)) - offset
             vstore_bytes(out, b * BLOCK_UNPACKED_BYTES + 64 * v, quants)
+
+
+@fn(inline="always")
+def unpack_scales(w: Slice[u8], out: Slice[u8]) -> None:
+    """Unpack the scales and minimums of a super-block's blocks."""
+    for b in static(range(SUPER_COLUMNS // BLOCK_COLUMNS)):
+        if sums_in_words(current_target()):
+            vstore_bytes(out, BLOCK_SCALES_BYTES * b, k_factors(w, u64(b)))
+        else:
+            vstore_bytes(out, BLOCK_SCALES_BYTES * b, k_scale(w, u64(b)))
+        vstore_bytes(out, BLOCK_SCALES_BYTES * b + 4 * ROWS, k_minimum(w, u64(b)))

@@ -105,6 +105,63 @@ def test_the_largest_sums_have_the_bits_of_each_token(
     assert made.tobytes() == np.tile(expected, n_tokens).tobytes()
 
 
+def super_sums(layout: str, packed: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    """Return what a super-block of a group comes to, in the documented order."""
+    blocks = activations.reshape(8, 64)
+    x = blocks[:, :32].view(np.int8).astype(np.int64)
+    d_x = blocks[0, 40:44].view(np.float32)[0]
+    d = packed[:32].view(np.float16).astype(np.float64)
+    if layout == "q6_kx16":
+        scales = packed[32:288].view(np.int8).reshape(8, 2, 16).astype(np.int64)
+        products = (x.reshape(8, 2, 16, 1) * 31).sum(axis=2)
+        parts = (products * scales).sum(axis=1)
+    else:
+        scales = packed[64:192].reshape(8, 16).astype(np.int64)
+        products = (x[:, :, None] * (15 if layout == "q4_kx16" else 31)).sum(axis=1)
+        parts = (products * scales).reshape(-1, 8 if layout == "q4_kx16" else 4, 16).sum(axis=1)
+    total = np.zeros(16, np.float32)
+    for part in parts:
+        total = total + part.astype(np.float32)
+    acc = (d * (total * d_x)).astype(np.float32)
+    if layout == "q6_kx16":
+        return acc
+    least = (packed[192:320].reshape(8, 16).astype(np.int64) * x.sum(axis=1)[:, None]).sum(axis=0)
+    minimum = packed[32:64].view(np.float16).astype(np.longdouble)
+    scaled = (least.astype(np.float32) * d_x).astype(np.longdouble)
+    return (acc - minimum * scaled).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", ["python", *GEMM_TARGETS])
+@pytest.mark.parametrize("layout", SUPER)
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_beyond_24_bits_are_rounded_in_the_documented_order(
+    target: str, layout: str, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    matrix, n_tokens = Matrix(layout, 16, 256), 12
+    packed = np.full(matrix.bytes, 0xFF, np.uint8)
+    packed[:32].view(np.float16)[:] = random.normal(size=16)
+    if layout == "q6_kx16":
+        packed[32:288] = random.integers(100, 128, 256) * np.repeat(random.choice([1, -1], 16), 16)
+    else:
+        packed[32:64].view(np.float16)[:] = random.normal(size=16)
+        packed[64:320] = random.integers(40, 64, 256)
+    x = (random.integers(110, 128, (n_tokens, 256)) * random.choice([1, -1], (n_tokens, 1))).astype(
+        np.float32
+    )
+    x[:, ::97] *= -1
+    activations = activation_rows(matrix, x)
+    wanted = np.array([super_sums(layout, packed, row[:512]) for row in activations[:n_tokens]])
+    made = np.full((n_tokens, 16), np.nan, np.float32)
+    rows = activations.reshape(-1)
+    run(target, gemm_for(matrix, 16), packed, rows, made.reshape(-1), 0, 1, n_tokens)
+    assert made.tobytes() == wanted.tobytes()
+    for row, sums in zip(activations, wanted, strict=False):
+        single = np.zeros(16, np.float32)
+        run(target, gemv_for(matrix), packed, row, single)
+        assert single.tobytes() == sums.tobytes()
+
+
 @pytest.mark.parametrize("target", GEMM_TARGETS)
 @pytest.mark.parametrize("layout", [*NIBBLES, *SUPER, "q8_0x16"])
 @pytest.mark.parametrize(("fill", "sign"), [(0xFF, 1.0), (0xFF, -1.0), (0x00, 1.0), (0x00, -1.0)])

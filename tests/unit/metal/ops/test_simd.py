@@ -55,10 +55,12 @@ def with_sign(a: Slice[i8], b: Slice[i8], out: Slice[i8]) -> None:
 
 
 @fn
-def dot_in_words(acc: Slice[i32], a: Slice[u8], b: Slice[i8], words: Slice[i16]) -> None:
+def dot_in_words(
+    acc: Slice[i32], a: Slice[u8], b: Slice[i8], words: Slice[i16], factors: Slice[i16]
+) -> None:
     pairs = add_pairs(vload(words, 0, 32), vload(a, 0, 64), vload(b, 0, 64))
     vstore(words, 0, pairs)
-    vstore(acc, 0, add_words(vload(acc, 0, 16), pairs))
+    vstore(acc, 0, add_words(vload(acc, 0, 16), pairs, vload(factors, 0, 32)))
 
 
 def cases(largest: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -115,10 +117,12 @@ def test_sums_in_words_are_exact_as_long_as_words_hold_them(target: str) -> None
     for a, b in cases(15):
         acc, words = np.arange(16, dtype=np.int32) * 1000 - 7000, np.zeros(32, np.int16)
         start, sums = acc.copy(), np.zeros(32, np.int64)
+        factors = np.random.default_rng(3).integers(-128, 128, 32).astype(np.int16)
+        factors[:8] = 1
         for _ in range(8):
-            run_checked(target, dot_in_words, acc, a, b, words)
+            run_checked(target, dot_in_words, acc, a, b, words, factors)
             sums += (a.astype(np.int64) * b.astype(np.int64)).reshape(32, 2).sum(axis=1)
-            start = start + sums.reshape(16, 2).sum(axis=1)
+            start = start + (sums * factors).reshape(16, 2).sum(axis=1)
             assert words.tolist() == sums.tolist()
             assert acc.tolist() == start.tolist()
 
