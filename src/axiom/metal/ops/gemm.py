@@ -203,12 +203,13 @@ def quantised_tile(
         quants = unpacked.part(at, (at_once - 1) * GROUP_UNPACKED_BYTES + 16 * matrix.unit_columns)
         if matrix.unit_columns == BLOCK_COLUMNS:
             tile_blocks(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
-        elif matrix.layout == "q6_kx16":
-            tile_q6_k(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
         else:
             scales_at = u * SUPER_SCALES_BYTES + SCALES_AT
             scales = unpacked.part(scales_at, (at_once - 1) * GROUP_UNPACKED_BYTES + SUPER_SCALES_BYTES)
-            tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
+            if matrix.layout == "q6_kx16":
+                tile_q6_k(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
+            else:
+                tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
     for i in static(range(at_once)):
         for t in static(range(tile)):
             vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))

@@ -31,13 +31,19 @@ from axiom.metal.ops.gemv_k import (
     k_sum,
     number_of,
     part_blocks,
+    q6_k_offset,
     q6_k_sum,
 )
 from axiom.metal.ops.k_scales import q6_k_scale
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_32_AT, TOTAL_AT
 from axiom.metal.ops.quants import largest_quant
-from axiom.metal.ops.unpack import BLOCK_SCALES_BYTES, BLOCK_UNPACKED_BYTES, GROUP_UNPACKED_BYTES
+from axiom.metal.ops.unpack import (
+    BLOCK_SCALES_BYTES,
+    BLOCK_UNPACKED_BYTES,
+    GROUP_UNPACKED_BYTES,
+    OFFSETS_AT,
+)
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
 
@@ -172,6 +178,7 @@ def tile_q6_k(
     matrix: Matrix,
     groups: Slice[u8],
     quants: Slice[u8],
+    scales: Slice[u8],
     rows: Slice[u8],
     sums: Slice[f32],
     row_bytes: int,
@@ -180,11 +187,19 @@ def tile_q6_k(
     """Add one 6-bit super-block of each token and row."""
     totals = array(f32, 16 * tile * at_once)
     if sums_in_words(current_target()):
-        for b in urange(0, 8, rolled=True):
-            add_q6_k(at_once, matrix, groups, quants, rows, totals.all, row_bytes, tile, b)
+        for first in urange(0, 8, 2, rolled=True):
+            parts = array(i32, 16 * tile * at_once)
+            q6_k_starts(at_once, scales, rows, parts.all, row_bytes, tile, first)
+            for half in urange(first * 2, first * 2 + 4, rolled=True):
+                add_half_words(at_once, matrix, quants, scales, rows, parts.all, row_bytes, tile, half)
+            for at in static(range(0, 16 * tile * at_once, 16)):
+                vstore(totals.all, at, vload(totals.all, at, 16) + convert(f32, vload(parts.all, at, 16)))
     else:
-        for n in static(range(8)):
-            add_q6_k(at_once, matrix, groups, quants, rows, totals.all, row_bytes, tile, u64(n))
+        for first in static(range(0, 8, 2)):
+            parts = array(f32, 16 * tile * at_once)
+            for b in static((first, first + 1)):
+                add_q6_k(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, u64(b))
+            add_all(tile * at_once, totals.all, parts.all)
     for t in static(range(tile)):
         scale = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
         for i in static(range(at_once)):
@@ -194,18 +209,62 @@ def tile_q6_k(
 
 
 @fn(inline="always")
+def q6_k_starts(
+    at_once: int,
+    scales: Slice[u8],
+    rows: Slice[u8],
+    parts: Slice[i32],
+    row_bytes: int,
+    tile: int,
+    first: u64,
+) -> None:
+    """Set the parts of blocks `first` and the next to what the weights' offset takes from them."""
+    for i in static(range(at_once)):
+        offsets = scales.part(first * 64 + (OFFSETS_AT + i * GROUP_UNPACKED_BYTES), 128)
+        low = vload_bytes(i16, 32, offsets, 0)
+        high = vload_bytes(i16, 32, offsets, 64)
+        for t in static(range(tile)):
+            x = rows.part(t * row_bytes, SUPER_X_BYTES)
+            start = q6_k_offset(high, x, first + 1, q6_k_offset(low, x, first, splat(i32, 16, 0)))
+            vstore(parts, 16 * (i * tile + t), start << 5)
+
+
+@fn(inline="always")
+def add_half_words(
+    at_once: int,
+    matrix: Matrix,
+    quants: Slice[u8],
+    scales: Slice[u8],
+    rows: Slice[u8],
+    parts: Slice[i32],
+    row_bytes: int,
+    tile: int,
+    half: u64,
+) -> None:
+    """Add the products of half a block, of sixteen in a super-block, to a part, as integers."""
+    n_bytes = BLOCK_UNPACKED_BYTES // 2
+    block = quants.part(half * n_bytes, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
+    x = rows.part(half // 2 * BLOCK_BYTES + half % 2 * 16, (tile - 1) * row_bytes + 16)
+    factors = array(i16, 32 * at_once)
+    for i in static(range(at_once)):
+        factor = vload_bytes(i16, 32, scales, half * 64 + i * GROUP_UNPACKED_BYTES)
+        vstore(factors.all, 32 * i, factor)
+    word_dots(largest_quant(matrix), at_once, block, x, parts, factors.all, row_bytes, tile, 0, 4)
+
+
+@fn(inline="always")
 def add_q6_k(
     at_once: int,
     matrix: Matrix,
     groups: Slice[u8],
     quants: Slice[u8],
     rows: Slice[u8],
-    totals: Slice[f32],
+    parts: Slice[f32],
     row_bytes: int,
     tile: int,
     b: u64,
 ) -> None:
-    """Add block b's part to the totals of the super-block."""
+    """Add half a part, block b's."""
     # The second half of the block first: its scaled sum is what the first one's is fused to.
     both = array(f32, 16 * tile * at_once)
     block = quants.part(
@@ -238,4 +297,4 @@ def add_q6_k(
                     vstore(both.all, at, scaled_sum(dot, scale))
                 else:
                     vstore(both.all, at, fma(float_sum(dot), scale, vload(both.all, at, 16)))
-    add_all(tile * at_once, totals, both.all)
+    add_all(tile * at_once, parts, both.all)

@@ -261,15 +261,18 @@ def add_q6_k(
     """Add a super-block of Q6_K, whose blocks start with `first`, to the sums of a tile."""
     rows = x.part(first * BLOCK_BYTES, (TILE_TOKENS - 1) * row_bytes + SUPER_X_BYTES)
     totals = array(f32, TILE_SUMS)
-    for b in static(range(8)):
-        if first + (b + AHEAD) < n_blocks:
-            multiply_block(matrix, first + (b + AHEAD), x, row_bytes, unpacked, dots)
-        made = dots_of(matrix, first + b, dots)
-        for t in static(range(TILE_TOKENS)):
-            number = float_sum(vload(made, 16 * t, 16))
-            other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, u64(2 * b + 1)))
-            part = fma(number, q6_k_scale(w, u64(2 * b)), other)
-            vstore(totals.all, 16 * t, vload(totals.all, 16 * t, 16) + part)
+    for part in static(range(0, 8, 2)):
+        parts = array(f32, TILE_SUMS)
+        for b in static((part, part + 1)):
+            if first + (b + AHEAD) < n_blocks:
+                multiply_block(matrix, first + (b + AHEAD), x, row_bytes, unpacked, dots)
+            made = dots_of(matrix, first + b, dots)
+            for t in static(range(TILE_TOKENS)):
+                number = float_sum(vload(made, 16 * t, 16))
+                other = scaled_sum(vload(made, TILE_SUMS + 16 * t, 16), q6_k_scale(w, u64(2 * b + 1)))
+                half = fma(number, q6_k_scale(w, u64(2 * b)), other)
+                vstore(parts.all, 16 * t, vload(parts.all, 16 * t, 16) + half)
+        add_all(TILE_TOKENS, totals.all, parts.all)
     for t in static(range(TILE_TOKENS)):
         factor = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
         total = vload(totals.all, 16 * t, 16)

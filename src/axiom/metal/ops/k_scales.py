@@ -26,3 +26,18 @@ def k_factors(w: Slice[u8], b: u64) -> Vec[i16]:
 def q6_k_scale(w: Slice[u8], half: u64) -> Vec[f32]:
     """Return the scale of half a block in each row."""
     return convert(f32, convert(i32, vload_bytes(i8, 16, w, half * 16 + 32)))
+
+
+@fn(inline="always")
+def q6_k_factors(w: Slice[u8], half: u64) -> Vec[i16]:
+    """Return the scale of half a block in each row, twice."""
+    scales = convert(i32, vload_bytes(i8, 16, w, half * 16 + 32))
+    return bitcast(i16, (scales & 0xFFFF) | (scales << 16))
+
+
+@fn(inline="always")
+def q6_k_offsets(w: Slice[u8], b: u64) -> Vec[i16]:
+    """Return minus the scales of block b's halves in each row: what sums of activations count, 32 times."""
+    first = -convert(i32, vload_bytes(i8, 16, w, b * 32 + 32))
+    second = -convert(i32, vload_bytes(i8, 16, w, b * 32 + 48))
+    return bitcast(i16, (first & 0xFFFF) | (second << 16))

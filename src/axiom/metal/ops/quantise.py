@@ -4,15 +4,16 @@ A block is 64 bytes, s being the start of float sums (see `float_sums`): 32 x i8
 i32 s - 8 * sum(q) | f32 scale d | f32 d * sum(q) | i32 s - 32 * the sum of the first 16 q |
 i32 s - 32 * the sum of the others | i32 s - 16 * sum(q) | f32 sum(q). Sums of products start from one of
 those with an s, whose multiple of a sum cancels what the packed weights are offset by (128 for q8_0x16, 8
-for q4_0x16, 16 for q5_0x16, 32 for q6_kx16); d * sum(q), or sum(q) where blocks share a scale, is what
-minimums are multiplied by.
+for q4_0x16, 16 for q5_0x16, 32 for q6_kx16). Minimums are multiplied by d * sum(q), or by sum(q) where
+blocks share a scale; there, two i16 with the sums of the first 16 q and of the others are in place of
+s - 8 * sum(q).
 
 Numbers that share a scale, the 32 of a block or the 256 of a super-block, have d = amax / 127 and
 q = round_to_even(x * (127 / amax)), so |q| <= 127. Where their largest magnitude is below 1e-30 they become
 zeros with d = 0. Integers are summed exactly; nothing depends on an order.
 
-Matrices of 32-column blocks take a scale per block, those of super-blocks one per super-block, which a sum
-over all its blocks can stay an integer with. (llama.cpp rounds the same numbers to the same bytes.)
+Matrices of 32-column blocks take a scale per block, those of super-blocks one per super-block, with which a
+sum over all its blocks stays an integer; see `gemv_k`.
 """
 
 from axiom.lang import (
@@ -42,6 +43,7 @@ BLOCK_BYTES = 64
 SUPER_BLOCK_BYTES = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_BYTES
 START_128_AT = 32
 START_8_AT = 36
+HALVES_AT = 36
 SCALE_AT = 40
 SUM_AT = 44
 START_32_AT = 48
@@ -95,12 +97,12 @@ def quantise_together(count: int, numbers: Slice[f32], out: Slice[u8]) -> None:
         inverse = f32(127.0) / amax
     for b in urange(count // BLOCK_COLUMNS):
         part = numbers.part(b * BLOCK_COLUMNS, BLOCK_COLUMNS)
-        quantise_block(part, scale, inverse, out.part(b * BLOCK_BYTES, BLOCK_BYTES))
+        quantise_block(count, part, scale, inverse, out.part(b * BLOCK_BYTES, BLOCK_BYTES))
 
 
 @fn(inline="always")
-def quantise_block(numbers: Slice[f32], scale: f32, inverse: f32, block: Slice[u8]) -> None:
-    """Set a block from 32 numbers; inverse: what they are multiplied by."""
+def quantise_block(count: int, numbers: Slice[f32], scale: f32, inverse: f32, block: Slice[u8]) -> None:
+    """Set a block from 32 numbers, of `count` that share a scale; inverse: what they are multiplied by."""
     factor = splat(f32, 16, inverse)
     q0 = convert(i32, round_even(vload(numbers, 0, 16) * factor))
     q1 = convert(i32, round_even(vload(numbers, 16, 16) * factor))
@@ -110,7 +112,10 @@ def quantise_block(numbers: Slice[f32], scale: f32, inverse: f32, block: Slice[u
     vstore_bytes(block, 0, convert(i8, q0))
     vstore_bytes(block, 16, convert(i8, q1))
     store_bytes(block, START_128_AT, FLOAT_START_BITS + total * -128)
-    store_bytes(block, START_8_AT, FLOAT_START_BITS + total * -8)
+    if count == BLOCK_COLUMNS:
+        store_bytes(block, START_8_AT, FLOAT_START_BITS + total * -8)
+    else:
+        store_bytes(block, HALVES_AT, (sum0 & 0xFFFF) | (sum1 << 16))
     store_bytes(block, SCALE_AT, scale)
     store_bytes(block, SUM_AT, f32(total) * scale)
     store_bytes(block, START_32_AT, FLOAT_START_BITS + sum0 * -32)

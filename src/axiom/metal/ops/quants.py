@@ -40,11 +40,6 @@ def largest_quant(matrix: Matrix) -> int:
     return 31 if fifth_bit else 15
 
 
-def has_minimums(matrix: Matrix) -> bool:
-    """Tell whether super-blocks have minimums: Q4_K and Q5_K."""
-    return matrix.layout in ("q4_kx16", "q5_kx16")
-
-
 def blocks_together(matrix: Matrix) -> int:
     """Return how many blocks of a unit share the bytes that hold their quants."""
     if matrix.layout == "q6_kx16":

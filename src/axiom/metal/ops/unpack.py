@@ -2,21 +2,24 @@
 
 A batch of tokens multiplies the same weights again and again. Unpacked once, they cost each tile of tokens
 one load instead of up to five operations. Of each row group: for every 4 columns 64 bytes, byte 4*r + e the
-quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte; then, of Q4_K and
-Q5_K, for every block 64 bytes of its scales (f32, or twice i16 where `sums_in_words`) and 16 f32 minimums.
+quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte. Then, of
+super-blocks, for every block 128 bytes: of Q4_K and Q5_K its scales (f32, or twice i16 where
+`sums_in_words`) and its f32 minimums; of Q6_K, where `sums_in_words`, the scales of either half, twice i16,
+and behind those of all blocks for every block its `q6_k_offsets`.
 """
 
 from axiom.lang import Slice, Target, current_target, fn, splat, static, u8, u64, urange, vstore_bytes
 from axiom.metal.arch.simd import sums_in_words
-from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale
+from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale, q6_k_factors, q6_k_offsets
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, SUPER_COLUMNS, Matrix
-from axiom.metal.ops.quants import added, blocks_together, has_minimums, quants_at
+from axiom.metal.ops.quants import added, blocks_together, quants_at
 
 STRETCH_COLUMNS = 512
 BLOCK_UNPACKED_BYTES = ROWS * BLOCK_COLUMNS
 SCALES_AT = ROWS * STRETCH_COLUMNS
 BLOCK_SCALES_BYTES = 8 * ROWS
-SUPER_SCALES_BYTES = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_SCALES_BYTES
+OFFSETS_AT = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_SCALES_BYTES
+SUPER_SCALES_BYTES = OFFSETS_AT + SUPER_COLUMNS // BLOCK_COLUMNS * (4 * ROWS)
 GROUP_UNPACKED_BYTES = SCALES_AT + STRETCH_COLUMNS // SUPER_COLUMNS * SUPER_SCALES_BYTES
 
 
@@ -44,9 +47,9 @@ def unpack_stretch(
                 unpack_signed(matrix, w, part)
             else:
                 unpack_unit(matrix, w, part)
-            if has_minimums(matrix):
+            if matrix.unit_columns == SUPER_COLUMNS:
                 at = u * SUPER_SCALES_BYTES + (SCALES_AT + i * GROUP_UNPACKED_BYTES)
-                unpack_scales(w, out.part(at, SUPER_SCALES_BYTES))
+                unpack_scales(matrix, w, out.part(at, SUPER_SCALES_BYTES))
 
 
 @fn(inline="always")
@@ -69,11 +72,18 @@ def unpack_signed(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
 
 
 @fn(inline="always")
-def unpack_scales(w: Slice[u8], out: Slice[u8]) -> None:
-    """Unpack the scales and minimums of a super-block's blocks."""
+def unpack_scales(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
+    """Unpack the scales of a super-block's blocks, and what goes with them."""
     for b in static(range(SUPER_COLUMNS // BLOCK_COLUMNS)):
-        if sums_in_words(current_target()):
-            vstore_bytes(out, BLOCK_SCALES_BYTES * b, k_factors(w, u64(b)))
+        at = BLOCK_SCALES_BYTES * b
+        if matrix.layout == "q6_kx16":
+            if sums_in_words(current_target()):
+                vstore_bytes(out, at, q6_k_factors(w, u64(2 * b)))
+                vstore_bytes(out, at + 4 * ROWS, q6_k_factors(w, u64(2 * b + 1)))
+                vstore_bytes(out, OFFSETS_AT + 4 * ROWS * b, q6_k_offsets(w, u64(b)))
         else:
-            vstore_bytes(out, BLOCK_SCALES_BYTES * b, k_scale(w, u64(b)))
-        vstore_bytes(out, BLOCK_SCALES_BYTES * b + 4 * ROWS, k_minimum(w, u64(b)))
+            if sums_in_words(current_target()):
+                vstore_bytes(out, at, k_factors(w, u64(b)))
+            else:
+                vstore_bytes(out, at, k_scale(w, u64(b)))
+            vstore_bytes(out, at + 4 * ROWS, k_minimum(w, u64(b)))

@@ -114,7 +114,7 @@ def super_sums(layout: str, packed: np.ndarray, activations: np.ndarray) -> np.n
     if layout == "q6_kx16":
         scales = packed[32:288].view(np.int8).reshape(8, 2, 16).astype(np.int64)
         products = (x.reshape(8, 2, 16, 1) * 31).sum(axis=2)
-        parts = (products * scales).sum(axis=1)
+        parts = (products * scales).sum(axis=1).reshape(4, 2, 16).sum(axis=1)
     else:
         scales = packed[64:192].reshape(8, 16).astype(np.int64)
         products = (x[:, :, None] * (15 if layout == "q4_kx16" else 31)).sum(axis=1)
