@@ -12,7 +12,7 @@ peer's two ways round much alike (same blocks, same scales), so that they lie cl
 either lies to the exact result: if half of their noise is common, they are apart by half of what two
 strangers are. Hence a margin of two in divergence, which grows with the variance of the noise. How often
 the likeliest token changes grows with its standard deviation: hence a margin of the square root of two
-there. Both are means over so few positions that they are off by chance: two standard errors more.
+there, and two standard errors more, because it is counted at so few positions.
 
 So what passes may be up to twice as far away as the yardstick: it is not shown to be as close, and reports
 state how far it is. A yardstick of zero is none: the peer has only one way to compute such a model. Then
@@ -62,15 +62,14 @@ def limits(yardstick: Agreement | None) -> Limits:
     """Return the limits; yardstick: how two of the peer's own ways agree, where it has two."""
     if yardstick is None or yardstick.max_difference == 0:
         return Limits(MAX_MEAN_DIVERGENCE, MIN_TOP1_AGREEMENT, "fixed, for lack of a yardstick")
-    likely = yardstick.mean_divergence + STANDARD_ERRORS * yardstick.divergence_error
-    divergence = max(YARDSTICK_MARGIN * likely, LEAST_DIVERGENCE)
+    divergence = max(YARDSTICK_MARGIN * yardstick.mean_divergence, LEAST_DIVERGENCE)
     often = min(1.0, sqrt(YARDSTICK_MARGIN) * (1 - yardstick.top1))
     error = sqrt(often * (1 - often) / yardstick.positions)
     changed = max(often + STANDARD_ERRORS * error, LEAST_CHANGED)
     rule = (
-        f"{YARDSTICK_MARGIN:g} times the yardstick's divergence, {STANDARD_ERRORS} standard errors of it, "
-        f"at least {LEAST_DIVERGENCE:g} nats; {sqrt(YARDSTICK_MARGIN):.2f} times as many other likeliest "
-        f"tokens and {STANDARD_ERRORS} standard errors of counting them, at least {LEAST_CHANGED:.0%}"
+        f"{YARDSTICK_MARGIN:g} times the yardstick's divergence, at least {LEAST_DIVERGENCE:g} nats; "
+        f"{sqrt(YARDSTICK_MARGIN):.2f} times as many other likeliest tokens and {STANDARD_ERRORS} standard "
+        f"errors of counting them, at least {LEAST_CHANGED:.0%}"
     )
     return Limits(divergence, 1 - changed, rule)
 

@@ -81,7 +81,7 @@ def test_a_float_matrix_among_quantised_ones_reads_the_plain_buffer() -> None:
 
 def k_spec(**layouts: str) -> EngineSpec:
     """Return a spec of 256 columns whose matrices are Q4_0 but for those named."""
-    shape = replace(SHAPE, d_model=256, d_ffn=256, n_heads=32, n_kv_heads=32)
+    shape = SHAPE._replace(d_model=256, d_ffn=256, n_heads=32, n_kv_heads=32)
     tensors: list[TensorSpec] = []
     for tensor in make_spec("q4_0x16", "q4_0x16").tensors:
         layout = layouts.get(tensor.name.split(".")[-1], tensor.layout)
@@ -89,9 +89,9 @@ def k_spec(**layouts: str) -> EngineSpec:
             size = Matrix(layout, 256, 256).bytes
             made = TensorSpec(tensor.name, "matrix", layout, 256, 256, len(tensors) << 20, size)
         else:
-            made = replace(tensor, offset=len(tensors) << 20)
+            made = tensor._replace(offset=len(tensors) << 20)
         tensors.append(made)
-    return EngineSpec(replace(shape, n_vocab=256), tuple(tensors), 100, "f32")
+    return EngineSpec(shape._replace(n_vocab=256), tuple(tensors), 100, "f32")
 
 
 def forms_read(spec: EngineSpec) -> None:
