@@ -8,9 +8,10 @@ for q4_0x16, 16 for q5_0x16, 32 for q6_kx16). Minimums are multiplied by d * sum
 blocks share a scale; there, two i16 with the sums of the first 16 q and of the others are in place of
 s - 8 * sum(q).
 
-Numbers that share a scale, the 32 of a block or the 256 of a super-block, have d = amax / 127 and
-q = round_to_even(x * (127 / amax)), so |q| <= 127. Where their largest magnitude is below 1e-30 they become
-zeros with d = 0. Integers are summed exactly; nothing depends on an order.
+Numbers that share a scale, the 32 of a block or the 256 of a super-block, have
+q = round_to_even(x * (127 / amax)), so |q| <= 127. The scale of a block is d = amax / 127 with eleven bits
+(see `eleven_bits`), that of a super-block d = 1 / (127 / amax). Where their largest magnitude is below
+1e-30 they become zeros with d = 0. Integers are summed exactly; nothing depends on an order.
 
 Matrices of 32-column blocks take a scale per block, those of super-blocks one per super-block, with which a
 sum over all its blocks stays an integer; see `gemv_k`.
@@ -36,6 +37,7 @@ from axiom.lang import (
     vload,
     vstore_bytes,
 )
+from axiom.metal.ops.eleven_bits import eleven_bits
 from axiom.metal.ops.float_sums import FLOAT_START_BITS
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, SUPER_COLUMNS
 
@@ -93,8 +95,8 @@ def quantise_together(count: int, numbers: Slice[f32], out: Slice[u8]) -> None:
     scale = f32(0.0)
     inverse = f32(0.0)
     if amax >= NEGLIGIBLE:
-        scale = amax / 127.0
         inverse = f32(127.0) / amax
+        scale = eleven_bits(amax / 127.0) if count == BLOCK_COLUMNS else f32(1.0) / inverse
     for b in urange(count // BLOCK_COLUMNS):
         part = numbers.part(b * BLOCK_COLUMNS, BLOCK_COLUMNS)
         quantise_block(count, part, scale, inverse, out.part(b * BLOCK_BYTES, BLOCK_BYTES))

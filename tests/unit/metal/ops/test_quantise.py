@@ -21,6 +21,12 @@ def quantised(target: str, x: NDArray[np.float32], function: Any = quantise) -> 
     return out.reshape(-1, 64)
 
 
+def eleven_bits(number: np.float32) -> np.float32:
+    """Return what f16 makes of a number, were its exponents those of f32."""
+    mantissa, exponent = np.frexp(number)
+    return np.float32(np.ldexp(np.float64(np.float16(mantissa)), exponent))
+
+
 def check(block: NDArray[np.uint8], numbers: NDArray[np.float32], amax: np.float32, shared: bool) -> None:
     """Check a block that has the scale of `amax`."""
     q = np.rint(numbers * (np.float32(127) / amax)).astype(np.int64)
@@ -30,8 +36,9 @@ def check(block: NDArray[np.uint8], numbers: NDArray[np.float32], amax: np.float
         assert block[36:40].view(np.int16).tolist() == [q[:16].sum(), q[16:].sum()]
     else:
         assert block[36:40].view(np.int32)[0] == START - 8 * q.sum()
-    assert block[40:44].view(np.float32)[0] == amax / np.float32(127)
-    assert block[44:48].view(np.float32)[0] == amax / np.float32(127) * np.float32(q.sum())
+    scale = np.float32(1) / (np.float32(127) / amax) if shared else eleven_bits(amax / np.float32(127))
+    assert block[40:44].view(np.float32)[0] == scale
+    assert block[44:48].view(np.float32)[0] == scale * np.float32(q.sum())
     halves = [START - 32 * q[:16].sum(), START - 32 * q[16:].sum()]
     assert block[48:56].view(np.int32).tolist() == halves
     assert block[56:60].view(np.int32)[0] == START - 16 * q.sum()
