@@ -10,6 +10,8 @@ Order of summation, independent of vector width, of the other rows and of the ot
 - the output: per tile four accumulators by position mod 4, each fused in order of position, combined as
   (a0 + a1) + (a2 + a3); the tiles are added in order; the sum is divided by the softmax denominator (see
   `softmax`).
+With a cache in f16, whose numbers have eleven significant bits, queries and weights are rounded to as many
+(`eleven_bits`); the weights after they have been multiplied by 1 / denominator, instead of the sum.
 """
 
 import math
@@ -37,6 +39,7 @@ from axiom.lang import (
 )
 from axiom.metal.ops.attention_floats import float_scores, float_tail_values, float_values
 from axiom.metal.ops.attention_q8 import q8_scores, q8_values, quantise_query, query_bytes_q8
+from axiom.metal.ops.eleven_bits import eleven_bits, eleven_bits_each
 from axiom.metal.ops.kv_layout import KvForm
 from axiom.metal.ops.matrix import round_up
 from axiom.metal.ops.softmax import MINUS_INFINITY, softmax_numerators
@@ -141,6 +144,9 @@ def attend_block(
     for row in urange(n_rows):
         count = (first_position + row // n_queries + 16) // 16 * 16
         denominators[row] = softmax_numerators(scores.part(row * padded, count))
+        if form.kind == "f16":
+            round_weights(scores.part(row * padded, count), denominators[row])
+            denominators[row] = f32(1.0)
     block_values(form, scores, values, sums, first_position, n_rows, padded, n_queries)
     for row in urange(n_rows):
         mixed = sums.part(row * columns, columns)
@@ -156,6 +162,14 @@ def attend_block(
 
 
 @fn
+def round_weights(weights: Slice[f32], denominator: f32) -> None:
+    """Divide weights by their sum, and leave them eleven bits; as many as a multiple of 16."""
+    factor = splat(f32, 16, f32(1.0) / denominator)
+    for i in urange(0, weights.length, 16):
+        vstore(weights, i, eleven_bits_each(vload(weights, i, 16) * factor))
+
+
+@fn
 def place_row(form: KvForm, query: Slice[f32], row: Slice[u8]) -> None:
     """Bring a query into the form that keys are multiplied by."""
     if form.quantised:
@@ -163,7 +177,7 @@ def place_row(form: KvForm, query: Slice[f32], row: Slice[u8]) -> None:
     else:
         numbers = reinterpret(f32, row)
         for i in urange(form.head_dim):
-            numbers[i] = query[i]
+            numbers[i] = eleven_bits(query[i]) if form.kind == "f16" else query[i]
 
 
 @fn
