@@ -20,7 +20,7 @@ from axiom.metal.kernel.firmware import read_memory_map
 from axiom.metal.kernel.frames import USABLE
 from axiom.metal.kernel.log import LINE_BYTES, log
 from axiom.metal.kernel.refusal import write_refusal
-from tests.support.boot_image import MACHINES, boot
+from tests.support.boot_image import ALL_MACHINES, MACHINES, boot
 from tests.support.mapped_kernel import memory
 from tests.support.metal import build_image
 
@@ -53,7 +53,7 @@ def greet(start_info: u64) -> None:
     power_off(ExitCode.OK)
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("machine", ALL_MACHINES)
 def test_an_image_reaches_ring_3_and_reads_what_firmware_tells(machine: str, tmp_path: Path) -> None:
     outcome = boot(machine, build_image(tmp_path / "image.elf", [greet]), command_line="one two=3")
     assert outcome.code == ExitCode.OK

@@ -13,7 +13,8 @@ from axiom.host.machine.machine import Machine, MachineOptions
 from tests.support.metal import require_accelerator
 
 QEMU_MACHINES = ("kvm", "tcg")
-MACHINES = ("monitor", *QEMU_MACHINES)
+MACHINES = ("monitor", "tcg")
+ALL_MACHINES = ("monitor", *QEMU_MACHINES)
 RAM_BYTES = 1 << 30
 FIRMWARE = Path("/usr/share/qemu/qboot.rom")
 DEADLINE_S = 60
