@@ -21,6 +21,9 @@ def check_agreement(
 ) -> None:
     """Compare all with the peer without its repacked kernels; its own, with them, are the yardstick.
 
+    Both without flash attention, whichever is measured: with it the peer adds values up in f16, which is a
+    noise of its own, and none of the kernels'.
+
     Raises MachineError when the outputs do not agree.
     """
     count = min(plan.effort.agreement_tokens, plan.n_context - 1)
@@ -28,6 +31,7 @@ def check_agreement(
     plan.say(f"comparing the logits of {count} positions")
     with axiom.awake():
         mine = axiom.logits(tokens)
+    setting = replace(setting, flash_attention=False)
     with Peer(interpreter, plan.path, replace(setting, repack=False), plan.n_context) as peer:
         plain = peer.logits(tokens)
     made.agreement = found = compare_logits(mine, plain)
