@@ -39,7 +39,7 @@ MOST_DIVERGENCE = 0.003
 def matrix(name: str, rows: int, kind: Type, random: np.random.Generator) -> Entry:
     """Return a random matrix of WIDTH columns with elements of about 1/16."""
     if kind not in SCALES_AT:
-        values = random.standard_normal((rows, WIDTH), np.float32) / 16
+        values = (random.standard_normal((rows, WIDTH)) / 16).astype(np.float32)
         return tensor(f"{name}.weight", values, kind)
     blocks = random.integers(0, 256, (rows, GGML_QUANT_SIZES[kind][1]), np.uint8)
     for number, at in enumerate(SCALES_AT[kind]):

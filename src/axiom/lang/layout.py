@@ -25,6 +25,9 @@ class ArrayType:
     def __hash__(self) -> int:
         return hash((ArrayType, self.element, self.count))
 
+    def __repr__(self) -> str:
+        return f"ArrayType(element={self.element!r}, count={self.count})"
+
 
 class FieldLayout(NamedTuple):
     """One field of a struct: its element type and byte offset."""

@@ -57,7 +57,7 @@ def generate_and_print(
     )
     if started is not None:
         stages["find_launch"] = (started.began - begun) * 1e3
-    overlapped = "_while_booting" if started is not None and wanted.machine != "hosted" else ""
+    overlapped = "_while_starting" if started is not None and wanted.machine != "hosted" else ""
     stages["import" + overlapped] = (imported - (started.launched if started is not None else begun)) * 1e3
     stages["model" + overlapped] = (time.monotonic() - imported) * 1e3
     with open_session(model, wanted, started) as session:

@@ -1,4 +1,4 @@
-"""`axiom run`: the machine is started first, and the rest of the program is imported while it boots."""
+"""`axiom run`: the machine is started first, and the rest of the program is imported meanwhile."""
 
 import os
 import time

@@ -12,7 +12,7 @@ _KVM_API_VERSION = 12
 
 
 class Accelerator(NamedTuple):
-    """What QEMU runs the guest with, and, for `tcg`, why not `kvm`."""
+    """What the guest is run with, and, for `tcg`, why not `kvm`."""
 
     name: Literal["kvm", "tcg"]
     reason: str

@@ -1,6 +1,6 @@
 """What the guest wrote to its first serial port: the log and, when it crashed, the crash record.
 
-QEMU appends to an anonymous file that this process reads, so that nobody has to empty a pipe and
+The machine appends to an anonymous file that this process reads, so that nobody has to empty a pipe and
 nothing is left behind.
 """
 

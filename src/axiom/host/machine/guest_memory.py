@@ -1,9 +1,9 @@
-"""The guest's RAM as this process sees it: one anonymous file that QEMU maps too.
+"""The guest's RAM as this process sees it: one anonymous file that the machine maps too.
 
 The file has no name, so nothing is left behind however either process ends. It may hold only the first
-part of RAM: QEMU then makes the rest itself, from huge pages, which are faster to touch for the first
-time. A Q35 machine shows RAM to the guest in one part below 0xB0000000, or, from that size on,
-as 2 GiB from address 0 and the rest from 4 GiB on. Source: QEMU 7.2, hw/i386/pc_q35.c, pc_q35_init
+part of RAM: the machine then makes the rest itself, from huge pages, which are faster to touch first. A Q35
+machine shows RAM to the guest in one part below 0xB0000000, or, from that size on, as 2 GiB from address 0
+and the rest from 4 GiB on. Source: QEMU 7.2, hw/i386/pc_q35.c, pc_q35_init
 (`lowmem`).
 """
 
@@ -67,6 +67,8 @@ class GuestMemory:
         try:
             os.ftruncate(self.file, self.shared_bytes)
             self._map = mmap.mmap(self.file, self.shared_bytes)
+            # A monitor is forked, and would keep the memory of other machines for as long as it lives.
+            self._map.madvise(mmap.MADV_DONTFORK)
         except (OSError, ValueError) as error:
             os.close(self.file)
             raise MachineError(

@@ -25,6 +25,7 @@ from axiom.host.machine.mapping import (
     Room,
     advise,
     give_back,
+    keep_from_children,
     lock,
     map_file,
     reserve,
@@ -87,7 +88,9 @@ class HeldFile:
         try:
             self._held = reserve(size)
             map_file(self._held.start, size, file)
+            keep_from_children(self._held.start, size)
         except OSError:
+            self.close()
             return None
         return self._held.start
 

@@ -7,6 +7,7 @@ import ctypes
 import mmap
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,12 +38,17 @@ class HostedMachine:
         self.launch = launch
         self.stored, self._loaded = stored, LoadedObject(stored.data)
         self._counter = _Counter(self)
-        self._model = HeldFile(self.model_path())
-        if self._model.place is None:
-            raise MachineError(f"{launch.model} cannot be mapped into memory.")
         self._rings = mmap.mmap(-1, LINK_BYTES)
-        self._kv_cache = ReadyMemory(launch.kv_cache_bytes)
-        self._activations = ReadyMemory(launch.activation_bytes)
+        with ExitStack() as stack:
+            self._model = HeldFile(self.model_path())
+            stack.callback(self._model.close)
+            if self._model.place is None:
+                raise MachineError(f"{launch.model} cannot be mapped into memory.")
+            self._kv_cache = ReadyMemory(launch.kv_cache_bytes)
+            stack.callback(self._kv_cache.close)
+            self._activations = ReadyMemory(launch.activation_bytes)
+            stack.callback(self._activations.close)
+            self._memory = stack.pop_all()
         self.carrier = RingCarrier(memoryview(self._rings))
         calls = LaneCalls(
             set_count=lambda count: self.call(launch.set_count, count),
@@ -103,9 +109,7 @@ class HostedMachine:
     def close(self) -> None:
         """Let the model go; lanes that were not told to end keep it, and die with the process."""
         if not self._thread.is_alive() and not self._lanes.are_alive():
-            self._model.close()
-            self._kv_cache.close()
-            self._activations.close()
+            self._memory.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
 """What it takes to start a machine, remembered, so that the next start can do it first of all.
 
-While the machine boots, the rest of the program is imported and the model's tokenizer is made. Light to
+While the machine gets ready, the rest of the program is imported. Light to
 import, for that reason.
 """
 

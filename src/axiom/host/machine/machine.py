@@ -7,7 +7,9 @@ read-only. It is the monitor of our own where that has all that is wanted, which
 """
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Self
@@ -88,7 +90,10 @@ def _qemu_program() -> str:
 
 
 class Machine:
-    """A running machine. Start it from a thread that lives as long (see `process`)."""
+    """A running machine. Start it from a thread that lives as long (see `process`).
+
+    running_since: when it was started or, if it was held, released, of time.monotonic().
+    """
 
     def __init__(self, options: MachineOptions) -> None:
         """Start the machine; returns before the guest has run anything.
@@ -102,34 +107,43 @@ class Machine:
         self.accelerator = choose_accelerator(options.accelerator)
         self.is_qemu = needs_qemu(options, self.accelerator)
         qemu = _qemu_program() if self.is_qemu else ""
-        self.memory = GuestMemory(options.memory_bytes, options.shared_bytes)
-        self.console = Console()
         self.serial: socket.socket | None = None
         self._gate: int | None = None
-        theirs: socket.socket | None = None
-        gate: int | None = None
-        try:
-            if options.link == "serial":
-                self.serial, theirs = _serial_pair()
-            if options.held and not self.is_qemu:
+        with ExitStack() as stack:
+            try:
+                self.memory = GuestMemory(options.memory_bytes, options.shared_bytes)
+                stack.callback(self.memory.close)
+                self.console = Console()
+                stack.callback(self.console.close)
+                self._start(qemu, stack)
+            except OSError as error:
+                raise MachineError(f"cannot start a machine: {error.strerror}") from error
+            self._files = stack.pop_all()
+
+    def _start(self, qemu: str, stack: ExitStack) -> None:
+        """Start the process. stack: closes what stays open here; the machine's own is closed at once."""
+        files, gate = [self.memory.file, self.console.file], None
+        with ExitStack() as theirs:
+            if self.options.link == "serial":
+                self.serial, other = _serial_pair()
+                stack.callback(self.serial.close)
+                theirs.callback(other.close)
+                files.append(other.fileno())
+            if self.options.held and not self.is_qemu:
                 gate, self._gate = os.pipe()
-            files = [self.memory.file, self.console.file, *([theirs.fileno()] if theirs else [])]
+                stack.callback(self.release)
+                theirs.callback(os.close, gate)
+                files.append(gate)
             run = self._qemu(qemu, files) if self.is_qemu else self._monitor(gate)
-            self.process = Process(run, files if gate is None else [*files, gate])
-        except BaseException:
-            self._close_files()
-            raise
-        finally:
-            if theirs is not None:
-                theirs.close()
-            if gate is not None:
-                os.close(gate)
+            self.process = Process(run, files)
+        self.running_since = time.monotonic()
 
     def release(self) -> None:
         """Let a machine run that was held."""
         if self._gate is not None:
             os.close(self._gate)
             self._gate = None
+            self.running_since = time.monotonic()
 
     def _qemu(self, program: str, files: list[int]) -> Callable[[], NoReturn]:
         from axiom.host.machine.qemu import qemu_command
@@ -183,7 +197,8 @@ class Machine:
         if status is None:
             return
         code = self.exit_code()
-        hint = "" if self.is_qemu or status != 1 else _OTHER_WAY
+        refused = not self.is_qemu and status == 1 and self.process.errors().startswith("KVM ")
+        hint = _OTHER_WAY if refused else ""
         raise MachineEnded(self._how_it_ended(status, code), code, hint)
 
     def _how_it_ended(self, status: int, code: ExitCode | None) -> str:
@@ -204,16 +219,9 @@ class Machine:
 
     def close(self) -> None:
         """End the machine and give everything back."""
-        self.process.stop(_STOP_SECONDS)
-        self.process.close()
-        self._close_files()
-
-    def _close_files(self) -> None:
-        self.release()
-        if self.serial is not None:
-            self.serial.close()
-        self.console.close()
-        self.memory.close()
+        with self._files:
+            self.process.stop(_STOP_SECONDS)
+            self.process.close()
 
     def __enter__(self) -> Self:
         return self

@@ -57,7 +57,7 @@ def _served(
     link = LinkClient(carrier, machine.check_alive)
     try:
         boot = link.wait_ready(READY_SECONDS if options.gdb_port is None else float("inf"))
-        whole = (time.monotonic() - started.launched) * 1e3
+        whole = (time.monotonic() - machine.running_since) * 1e3
         if boot.failure != BootFailure.NONE:
             raise _refusal(boot, model)
         kernel = boot_stages_ms(boot)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 HUGE_PAGE_BYTES = 2 << 20
 MADV_DONTNEED, MADV_HUGEPAGE, MADV_POPULATE_READ, MADV_POPULATE_WRITE = 4, 14, 22, 23
+_MADV_DONTFORK = 10
 _PROT_NONE, _PROT_READ, _PROT_WRITE = 0, 1, 2
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
 
@@ -52,6 +53,11 @@ def map_memory(address: int, count: int) -> None:
 def advise(address: int, count: int, advice: int) -> bool:
     """Tell Linux what will be done with memory; False when it refuses."""
     return _libc.madvise(address, count, advice) == 0
+
+
+def keep_from_children(address: int, count: int) -> None:
+    """Leave memory out of processes that are forked, which would keep it for as long as they live."""
+    advise(address, count, _MADV_DONTFORK)
 
 
 def lock(address: int, count: int) -> bool:

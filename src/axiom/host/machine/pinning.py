@@ -14,7 +14,7 @@ _NAME = re.compile(r"CPU (\d+)/")
 
 
 def pin_processors(process_id: int, count: int) -> None:
-    """Pin the processors of a QEMU process when this computer has just as many; else leave them alone."""
+    """Pin a machine's processors when this computer has just as many; else leave them alone."""
     allowed = sorted(os.sched_getaffinity(0))
     if count < 2 or count != len(allowed):
         return

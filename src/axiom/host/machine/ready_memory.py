@@ -8,11 +8,14 @@ program is imported, a page at a time: Linux lets nobody else map memory meanwhi
 import threading
 from collections.abc import Callable
 
+from axiom.host.errors import MachineError
 from axiom.host.machine.mapping import (
     HUGE_PAGE_BYTES,
     MADV_POPULATE_WRITE,
+    Room,
     advise,
     give_back,
+    keep_from_children,
     map_memory,
     reserve,
 )
@@ -27,10 +30,19 @@ class ReadyMemory:
     """
 
     def __init__(self, count: int) -> None:
-        self._room = reserve(-(-count // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES)
-        map_memory(self._room.start, self._room.bytes - HUGE_PAGE_BYTES)
-        self.place = (self._room.start, count)
+        """Raises MachineError when there is not so much memory."""
+        whole = max(1, -(-count // HUGE_PAGE_BYTES)) * HUGE_PAGE_BYTES
+        self._room: Room | None = None
+        self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        try:
+            self._room = reserve(whole)
+            map_memory(self._room.start, whole)
+            keep_from_children(self._room.start, whole)
+        except OSError as error:
+            self.close()
+            raise MachineError(f"cannot get {whole >> 20} MiB of memory: {error.strerror}") from error
+        self.place = (self._room.start, count)
         self._thread = threading.Thread(target=self._touch, name="ready-memory", daemon=True)
         self._thread.start()
 
@@ -39,10 +51,13 @@ class ReadyMemory:
         touch(start, min(count, MOST_READY_BYTES), MADV_POPULATE_WRITE, self._stop.is_set)
 
     def close(self) -> None:
-        """Give the memory back."""
-        self._stop.set()
-        self._thread.join()
-        give_back(self._room)
+        """Give the memory back; once is enough."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+        if self._room is not None:
+            give_back(self._room)
+            self._room = None
 
 
 def touch(start: int, count: int, advice: int, is_over: Callable[[], bool] = lambda: False) -> None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from axiom.host.errors import MachineError
 from axiom.host.machine.guest_memory import mapped_file_address, ram_ranges
 from axiom.host.machine.mapping import (
-    MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
     map_file,
     map_memory,
@@ -56,7 +55,7 @@ def map_ram(machine: int, ram_bytes: int, file: int, shared_bytes: int) -> Ram:
     return Ram(start, ranges[0].bytes, unshared)
 
 
-def map_model(machine: int, ram_bytes: int, model: Path) -> Stretch:
+def map_model(machine: int, ram_bytes: int, model: Path) -> None:
     """Give a machine a file of a multiple of 2 MiB, which it can only read. Raises OSError."""
     file = os.open(model, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -66,22 +65,16 @@ def map_model(machine: int, ram_bytes: int, model: Path) -> Stretch:
         os.close(file)
     slot = len(ram_ranges(ram_bytes))
     _set_memory(machine, slot, MEMORY_READ_ONLY, mapped_file_address(ram_bytes), mapped.bytes, mapped.start)
-    return mapped
 
 
 def _set_memory(machine: int, slot: int, flags: int, address: int, count: int, at: int) -> None:
     ioctl(machine, SET_MEMORY, MEMORY.pack(slot, flags, address, count, at))
 
 
-def touch_ahead(unshared: Stretch, model: Stretch | None) -> None:
-    """Touch, in a thread, the memory that the first token touches. See `ready_memory`.
+def touch_ahead(unshared: Stretch) -> None:
+    """Touch, in a thread, the RAM that the first token touches: the KV cache and the activations.
 
-    RAM that is not shared holds the KV cache and the activations.
+    The model is left to who holds its file (`held_file`): pages that are mapped here it could not mend.
     """
-    _thread.start_new_thread(_touch, (unshared, model))
-
-
-def _touch(unshared: Stretch, model: Stretch | None) -> None:
-    touch(unshared.start, min(unshared.bytes, MOST_READY_BYTES), MADV_POPULATE_WRITE)
-    if model is not None:
-        touch(model.start, model.bytes, MADV_POPULATE_READ)
+    count = min(unshared.bytes, MOST_READY_BYTES)
+    _thread.start_new_thread(touch, (unshared.start, count, MADV_POPULATE_WRITE))

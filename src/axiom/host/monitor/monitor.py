@@ -13,10 +13,13 @@ import _thread
 import ctypes
 import os
 import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from axiom.host.errors import MachineError
 from axiom.host.machine.guest_memory import ram_ranges
 from axiom.host.monitor.image import load_image
 from axiom.host.monitor.interface import (
@@ -36,7 +39,7 @@ from axiom.host.monitor.interface import (
 )
 from axiom.host.monitor.memory import map_model, map_ram, touch_ahead
 from axiom.host.monitor.ports import Ports
-from axiom.host.monitor.processor import Processor, supported_identity
+from axiom.host.monitor.processor import Processor, make_processors
 from axiom.host.monitor.tables import TABLES_ADDRESS, start_tables
 
 _INTERRUPT_PINS = 24
@@ -67,28 +70,41 @@ class MonitorOptions(NamedTuple):
 def run_monitor(options: MonitorOptions) -> NoReturn:
     """Be a machine until it ends. The status is twice what the kernel left with, plus one; 0 for a reset.
 
-    Raises MachineError or OSError, before anything of the image has run.
+    Raises MachineError, before anything of the image has run.
     """
-    kvm = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-    machine = make_machine(kvm)
+    with _tried("make a machine"):
+        kvm = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        machine = make_machine(kvm)
     ram_bytes = options.memory_bytes
-    ram = map_ram(machine, ram_bytes, options.memory, options.shared_bytes)
-    model = None if options.model is None else map_model(machine, ram_bytes, options.model)
-    touch_ahead(ram.unshared, model)
-    entry = load_image(options.image.read_bytes(), ram.put)
+    with _tried(f"give a machine {ram_bytes >> 20} MiB of memory"):
+        ram = map_ram(machine, ram_bytes, options.memory, options.shared_bytes)
+        touch_ahead(ram.unshared)
+    if options.model is not None:
+        with _tried(f"map {options.model} into a machine"):
+            map_model(machine, ram_bytes, options.model)
+    with _tried(f"read {options.image}"):
+        image = options.image.read_bytes()
+    entry = load_image(image, ram.put)
     ranges = [(part.address, part.bytes) for part in ram_ranges(ram_bytes)]
     ram.put(TABLES_ADDRESS, start_tables(ranges, options.cores, options.command_line))
-    processors = [Processor(kvm, machine, number) for number in range(options.cores)]
-    supported = supported_identity(kvm)
-    for processor in processors:
-        processor.identify(supported, options.cores)
-    processors[0].enter_at(entry, TABLES_ADDRESS)
+    with _tried(f"give a machine {options.cores} processors"):
+        processors = make_processors(kvm, machine, options.cores)
+        processors[0].enter_at(entry, TABLES_ADDRESS)
     if options.gate is not None:
         os.read(options.gate, 1)
     ports = Ports(options.console)
     for processor in processors[1:]:
         _thread.start_new_thread(_run_beside, (processor, ports))
     run_processor(processors[0], ports)
+
+
+@contextmanager
+def _tried(what: str) -> Generator[None]:
+    """Say what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"KVM cannot {what}: {(error.strerror or str(error)).lower()}") from error
 
 
 def make_machine(kvm: int) -> int:
@@ -108,8 +124,8 @@ def _run_beside(processor: Processor, ports: Ports) -> NoReturn:
     """Run a processor in a thread of its own, which nobody waits for: no machine without it."""
     try:
         run_processor(processor, ports)
-    finally:
-        os._exit(1)
+    except BaseException as error:
+        _complain(f"processor {processor.number} ended: {error}")
 
 
 def run_processor(processor: Processor, ports: Ports) -> NoReturn:

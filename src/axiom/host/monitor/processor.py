@@ -74,6 +74,15 @@ class Processor:
         ioctl(self.file, SET_REGISTERS, REGISTERS.pack(*general))
 
 
+def make_processors(kvm: int, machine: int, count: int) -> list[Processor]:
+    """Return a machine's processors, at least one. Raises OSError."""
+    processors = [Processor(kvm, machine, number) for number in range(count)]
+    supported = supported_identity(kvm)
+    for processor in processors:
+        processor.identify(supported, count)
+    return processors
+
+
 def _flat(selector: int, kind: int) -> bytes:
     """Return a 32-bit segment that is all of the first 4 GiB."""
     return SEGMENT.pack(0, 0xFFFF_FFFF, selector, kind, 1, 0, 1, 1, 0, 1, 0, 0)

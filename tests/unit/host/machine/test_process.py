@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -67,6 +68,26 @@ def test_a_function_runs_with_its_own_files_and_signals() -> None:
     assert os.read(read, 100).decode() == f"{[0, 1, 2, write]} True"
     for file in (read, write):
         os.close(file)
+    process.close()
+
+
+def test_many_threads_may_ask_and_end_it() -> None:
+    process = Process(run_program(["/bin/sleep", "1000"]), [])
+    asking = [threading.Thread(target=process.stop, args=(PATIENCE,)) for _ in range(8)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(PATIENCE)
+    assert process.status() == -signal.SIGTERM
+    process.close()
+    process.close()
+
+
+def test_signals_find_the_handlers_of_before() -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    process = Process(run_program(["/bin/true"]), [])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+    assert process.wait(PATIENCE) == 0
     process.close()
 
 

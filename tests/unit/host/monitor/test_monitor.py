@@ -1,6 +1,5 @@
 """The monitor: its ports and memory as an image sees them, and its sentences when it cannot go on."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -103,10 +102,6 @@ def test_the_models_file_is_mapped_where_nobody_can_write(tmp_path: Path) -> Non
         assert [line.split()[1] for line in lines] == ["r--s"]
         start = int(lines[0].split("-")[0], 16)
         assert start % (2 * MIB) == 0
-        for file in (folder / "fd").iterdir():
-            if os.readlink(file) == str(model):
-                flags = (folder / "fdinfo" / file.name).read_text().split("flags:")[1].split()[0]
-                assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
 
 
 def test_a_held_machine_gets_memory_ready_and_runs_when_released(tmp_path: Path) -> None:
@@ -117,7 +112,7 @@ def test_a_held_machine_gets_memory_ready_and_runs_when_released(tmp_path: Path)
     with Machine(wanted._replace(held=True)) as machine:
         folder = Path(f"/proc/{machine.process.id}")
         deadline = time.monotonic() + PATIENCE
-        while not {32 * MIB, 4 * MIB} <= wholly_resident(folder):
+        while 32 * MIB not in wholly_resident(folder):
             machine.check_alive()
             assert time.monotonic() < deadline
         assert words(machine, 1) == [0]
@@ -161,6 +156,17 @@ def test_an_image_that_does_not_fit_is_said(tmp_path: Path) -> None:
     with Machine(options(image)) as machine:
         machine.wait(PATIENCE)
         with pytest.raises(MachineEnded, match="has no memory at 0x2800000") as caught:
+            machine.check_alive()
+        assert caught.value.hint == ""
+
+
+def test_what_kvm_refuses_is_said_and_that_qemu_may_do(tmp_path: Path) -> None:
+    model = tmp_path / "model.axm"
+    model.write_bytes(b"")
+    image = make_image(tmp_path, leave(ExitCode.OK))
+    with Machine(options(image)._replace(model=model, load="map")) as machine:
+        machine.wait(PATIENCE)
+        with pytest.raises(MachineEnded, match=r"KVM cannot map .*model\.axm .*invalid argument") as caught:
             machine.check_alive()
         assert caught.value.hint == "with --load nvme QEMU is the machine"
 
