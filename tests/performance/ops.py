@@ -5,6 +5,8 @@
 - gemv: 10^9 bytes of weights a second from memory, next to a plain read of the same bytes, taken in turns;
 - gemm: 10^9 multiply-adds a second for a batch, next to a loop of nothing but byte dot products.
 
+All memory is in huge pages, as the kernel's is.
+
 Medians of interleaved rounds: on a shared machine only the ratios mean something.
 """
 
@@ -60,6 +62,7 @@ GEMM_SHAPES = ((2048, 2048), (8192, 2048), (2048, 8192), (4096, 4096))
 PEAK_ROUNDS = 2_000_000
 # Sound numbers in every layout: an f16 of 2**-11 or so, an f32 of 1e-28, quants of 1.
 FILL = 0x11
+HUGE_PAGE_BYTES = 1 << 21
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -140,9 +143,11 @@ def in_turns(arms: list[Callable[[], object]], rounds: int) -> list[float]:
 
 def huge_memory(n_bytes: int) -> Bytes:
     """Return memory in huge pages, touched."""
-    memory = mmap.mmap(-1, n_bytes)
+    memory = mmap.mmap(-1, n_bytes + HUGE_PAGE_BYTES)
     memory.madvise(mmap.MADV_HUGEPAGE)
-    array = np.frombuffer(memory, np.uint8)
+    whole = np.frombuffer(memory, np.uint8)
+    start = -whole.ctypes.data % HUGE_PAGE_BYTES
+    array = whole[start : start + n_bytes]
     array[:] = FILL
     return array
 
@@ -189,8 +194,8 @@ def gemm_lines(
             matrix = Matrix(layout, rows, columns)
             op, loaded = gemm_all(matrix), load_hosted([gemm_all(matrix)], target)
             used = memory[: matrix.bytes]
-            activations = np.full(activation_row_bytes(matrix) * (n_tokens + 15), FILL, np.uint8)
-            out = np.zeros(row_stride(matrix.rows) * n_tokens, np.float32)
+            activations = huge_memory(activation_row_bytes(matrix) * (n_tokens + 15))
+            out = huge_memory(row_stride(matrix.rows) * n_tokens * 4).view(np.float32)
             peak = partial(read, dot_peak, PEAK_ROUNDS, memory[: 64 * peak_dots(target)])
             multiply = partial(loaded, op, used, activations, out, n_tokens)
             a, b = in_turns([peak, multiply], rounds)

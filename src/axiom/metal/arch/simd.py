@@ -91,15 +91,24 @@ def _dot4_in_words(acc: Vec[i32], a: Vec[u8], b: Vec[i8]) -> Vec[i32]:
 
 
 @fn(inline="always")
-def signed_dot4(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
-    """Return what `dot4` does, of signed bytes. Requires every byte of b to be above -128.
+def signed_pairs(a: Vec[i8], b: Vec[i8]) -> Vec[i16]:
+    """Add neighbouring products of 32 signed bytes to 16 lanes. Requires every byte of b to be above -128.
 
     For `sums_in_words`: the magnitude of a times b with its sign; two products fit a word, as
     2 * 128 * 127 = 32512.
     """
-    first = vpsignb(shuffle(b, range(32)), shuffle(a, range(32)))
-    second = vpsignb(shuffle(b, range(32, 64)), shuffle(a, range(32, 64)))
-    return _dot4_in_words(acc, bitcast(u8, absolute(a)), concat(first, second))
+    return vpmaddubsw(bitcast(u8, absolute(a)), vpsignb(b, a))
+
+
+@fn(inline="always")
+def signed_dot4(acc: Vec[i32], a: Vec[i8], b: Vec[i8]) -> Vec[i32]:
+    """Return what `dot4` does, of signed bytes. Requires every byte of b to be above -128.
+
+    For `sums_in_words`.
+    """
+    first = signed_pairs(shuffle(a, range(32)), shuffle(b, range(32)))
+    second = signed_pairs(shuffle(a, range(32, 64)), shuffle(b, range(32, 64)))
+    return add_words(acc, concat(first, second), splat(i16, 32, 1))
 
 
 @llvm_intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8")

@@ -36,7 +36,7 @@ from axiom.metal.arch.simd import (
 )
 from axiom.metal.ops.matrix import Matrix
 from axiom.metal.ops.quantise import BLOCK_BYTES
-from axiom.metal.ops.quants import added, largest_quant, quants_at
+from axiom.metal.ops.quants import added, largest_quant, quants_at, steps_in_words
 from axiom.metal.ops.unpack import GROUP_UNPACKED_BYTES
 
 
@@ -150,73 +150,11 @@ def block_dots(
     quants: the unpacked block of the first row group. rows: the block of the first token. largest: what no
     unpacked weight is above.
     """
-    if sums_in_words(current_target()):
-        factors = array(i16, 32 * at_once)
-        for i in static(range(at_once)):
-            vstore(factors.all, 32 * i, splat(i16, 32, 1))
-        word_dots(largest, at_once, quants, rows, dots, factors.all, row_bytes, tile, first, last)
-    else:
-        for v in static(range(first, last)):
-            for t in static(range(tile)):
-                x = activations_at(rows, u64(t * row_bytes + 4 * v))
-                for i in static(range(at_once)):
-                    at = 16 * (i * tile + t)
-                    w = vload_bytes(u8, 64, quants, i * GROUP_UNPACKED_BYTES + 64 * v)
-                    dot = vload(dots, at, 16)
-                    vstore(dots, at, dot4_small(dot, w, x) if largest <= 127 else dot4(dot, w, x))
-
-
-def steps_in_words(largest: int) -> int:
-    """Return how many times a word can take two products of quants up to `largest` with signed bytes."""
-    return 32767 // (2 * 128 * largest)
-
-
-@fn(inline="always")
-def word_dots(
-    largest: int,
-    at_once: int,
-    quants: Slice[u8],
-    rows: Slice[u8],
-    dots: Slice[i32],
-    factors: Slice[i16],
-    row_bytes: int,
-    tile: int,
-    first: int,
-    last: int,
-) -> None:
-    """Do what `block_dots` does, the sums of several steps in words: one widening for all of them.
-
-    factors: what the sums of a row are multiplied by, which costs nothing, of each row group 16 rows, twice
-    for each row; 1 where `steps_in_words` is none.
-    Quants of which a word cannot take two products are signed bytes (`unpack.unpacks_signed`).
-    The loops stay loops: unrolled, they are reordered into one that keeps more than there are registers.
-    """
-    steps = steps_in_words(largest)
-    at_a_time = 2 if steps > 0 else 1
-    run = min(steps, last - first) if steps >= 4 else last - first
-    for start in urange(first, last, run, rolled=True):
-        words = array(i16, 32 * tile * at_once)
-        for v in urange(start, start + run, at_a_time, rolled=True):
+    for v in static(range(first, last)):
+        for t in static(range(tile)):
+            x = activations_at(rows, u64(t * row_bytes + 4 * v))
             for i in static(range(at_once)):
-                line = v * 64 + i * GROUP_UNPACKED_BYTES
-                for t in static(range(tile)):
-                    place = 16 * (i * tile + t)
-                    known = vload(words.all, 2 * place, 32) if steps > 2 else splat(i16, 32, 0)
-                    for n in static(range(at_a_time)):
-                        numbers = activations_at(rows, v * 4 + (t * row_bytes + 4 * n))
-                        if steps == 0:
-                            w = vload_bytes(i8, 64, quants, line + 64 * n)
-                            vstore(dots, place, signed_dot4(vload(dots, place, 16), w, numbers))
-                        else:
-                            known = add_pairs(known, vload_bytes(u8, 64, quants, line + 64 * n), numbers)
-                    if steps > 2:
-                        vstore(words.all, 2 * place, known)
-                    elif steps == 2:
-                        factor = vload(factors, 32 * i, 32)
-                        vstore(dots, place, add_words(vload(dots, place, 16), known, factor))
-        if steps > 2:
-            for i in static(range(at_once)):
-                factor = vload(factors, 32 * i, 32)
-                for t in static(range(tile)):
-                    at = 16 * (i * tile + t)
-                    vstore(dots, at, add_words(vload(dots, at, 16), vload(words.all, 2 * at, 32), factor))
+                at = 16 * (i * tile + t)
+                w = vload_bytes(u8, 64, quants, i * GROUP_UNPACKED_BYTES + 64 * v)
+                dot = vload(dots, at, 16)
+                vstore(dots, at, dot4_small(dot, w, x) if largest <= 127 else dot4(dot, w, x))

@@ -13,9 +13,15 @@ FLOAT_START_BITS = 0x4B400000
 
 
 @fn(inline="always")
+def start_of(scale: Vec[f32]) -> Vec[f32]:
+    """Return what is added to the scale times a sum to take away what its start comes to."""
+    return scale * splat(f32, 16, -FLOAT_START)
+
+
+@fn(inline="always")
 def scaled_sum(sums: Vec[i32], scale: Vec[f32]) -> Vec[f32]:
     """Return the scale times what has been added to the start."""
-    return fma(bitcast(f32, sums), scale, scale * splat(f32, 16, -FLOAT_START))
+    return fma(bitcast(f32, sums), scale, start_of(scale))
 
 
 @fn(inline="always")

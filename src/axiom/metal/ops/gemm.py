@@ -8,6 +8,7 @@ tiles whose sums stay in registers; between stretches the sums wait in `out`.
 
 from axiom.lang import (
     Slice,
+    Target,
     array,
     current_target,
     f32,
@@ -25,17 +26,20 @@ from axiom.lang import (
     vload,
     vstore,
 )
+from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.arch.tiles import TILE_TOKENS
 from axiom.metal.ops.floats import floats_of
 from axiom.metal.ops.gemm_blocks import tile_blocks
 from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
 from axiom.metal.ops.gemm_tiles import gemm_tiles
+from axiom.metal.ops.gemm_words import tile_block_words, tile_minimum_words, tile_q6_k_words
 from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, row_stride
 from axiom.metal.ops.quantise import BLOCK_BYTES, quantised_stride
+from axiom.metal.ops.quants import largest_quant, steps_in_words
 from axiom.metal.ops.unpack import (
     GROUP_UNPACKED_BYTES,
     SCALES_AT,
-    SUPER_SCALES_BYTES,
+    scales_bytes,
     stretch_units,
     unpack_stretch,
 )
@@ -43,18 +47,28 @@ from axiom.metal.ops.unpack import (
 # How many tokens a matrix tile has to have on average to be worth it: measured.
 LEAST_TILE_TOKENS = 11
 # Tokens in a tile, by what fits the registers: of 32 with 16 lanes each a token takes two per row group of
-# quantised weights and four of floats; of 16 with 8 lanes they take twice as many. With two row groups at
-# once there are half as many loads of activations, which else are as many as the multiplications.
+# quantised weights and four of floats; of 16 with 8 lanes they take twice as many. With several row groups
+# at once there are fewer loads of activations, which else are as many as the multiplications.
 WIDE_TILES = (6, 4, 2, 1)
 WIDE_FLOAT_TILES = (6, 2, 1)
+PAIR_TILES = (2, 1)
 NARROW_TILES = (4, 2, 1)
 
 
-def tiles_for(matrix: Matrix, wide: bool) -> tuple[int, ...]:
-    """Return the tiles, largest first, for a processor with wide registers or without."""
-    if not wide:
-        return NARROW_TILES
-    return WIDE_TILES if matrix.quantised else WIDE_FLOAT_TILES
+def groups_together(matrix: Matrix, target: Target) -> tuple[int, ...]:
+    """Return how many row groups are multiplied at once, the most first: by what fits the registers."""
+    if target.many_registers:
+        return (2, 1)
+    if not sums_in_words(target) or steps_in_words(largest_quant(matrix)) <= 2:
+        return (1,)
+    return (3, 1) if matrix.unit_columns == BLOCK_COLUMNS else (2, 1)
+
+
+def tiles_for(matrix: Matrix, at_once: int, target: Target) -> tuple[int, ...]:
+    """Return the tiles, largest first, for so many row groups at once."""
+    if target.many_registers:
+        return WIDE_TILES if matrix.quantised else WIDE_FLOAT_TILES
+    return NARROW_TILES if at_once == 1 else PAIR_TILES
 
 
 def activation_row_bytes(matrix: Matrix) -> int:
@@ -99,27 +113,30 @@ def gemm(
             matrix, weights, activations, out, first_group, last_group, n_tokens, row_bytes, out_stride
         )
     elif matrix.quantised:
-        unpacked = array(u8, 2 * GROUP_UNPACKED_BYTES)
+        unpacked = array(u8, groups_together(matrix, current_target())[0] * GROUP_UNPACKED_BYTES)
         stretch = stretch_units(matrix)
         for number in urange(u64((matrix.n_units + stretch - 1) // stretch)):
             first = number * stretch
             n = minimum(u64(matrix.n_units) - first, u64(stretch))
             g = first_group
-            if current_target().many_registers:
-                while g + 2 <= last_group:
-                    groups = weights.part(g * matrix.group_bytes, 2 * matrix.group_bytes)
-                    unpack_stretch(2, matrix, groups, first, n, unpacked.all)
+            for at_once in static(groups_together(matrix, current_target())):
+                while g + at_once <= last_group:
+                    groups = weights.part(g * matrix.group_bytes, at_once * matrix.group_bytes)
+                    unpack_stretch(at_once, matrix, groups, first, n, unpacked.all)
                     quantised_stretch(
-                        2, matrix, groups, activations, unpacked.all, out, g, n_tokens, first, n, out_stride
+                        at_once,
+                        matrix,
+                        groups,
+                        activations,
+                        unpacked.all,
+                        out,
+                        g,
+                        n_tokens,
+                        first,
+                        n,
+                        out_stride,
                     )
-                    g += 2
-            while g < last_group:
-                groups = weights.part(g * matrix.group_bytes, matrix.group_bytes)
-                unpack_stretch(1, matrix, groups, first, n, unpacked.all)
-                quantised_stretch(
-                    1, matrix, groups, activations, unpacked.all, out, g, n_tokens, first, n, out_stride
-                )
-                g += 1
+                    g += at_once
     else:
         for g in urange(first_group, last_group):
             group = weights.part(g * matrix.group_bytes, matrix.group_bytes)
@@ -142,7 +159,7 @@ def quantised_stretch(
 ) -> None:
     """Multiply a stretch of row groups by all tokens, in the largest tiles that there are tokens for."""
     token = u64(0)
-    for tile in static(tiles_for(matrix, current_target().many_registers)):
+    for tile in static(tiles_for(matrix, at_once, current_target())):
         while token + tile <= n_tokens:
             quantised_tile(
                 at_once,
@@ -201,15 +218,22 @@ def quantised_tile(
         x = rows.part((first + u) * x_bytes, (tile - 1) * row_bytes + x_bytes)
         at = u * 16 * matrix.unit_columns
         quants = unpacked.part(at, (at_once - 1) * GROUP_UNPACKED_BYTES + 16 * matrix.unit_columns)
-        if matrix.unit_columns == BLOCK_COLUMNS:
-            tile_blocks(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
-        else:
-            scales_at = u * SUPER_SCALES_BYTES + SCALES_AT
-            scales = unpacked.part(scales_at, (at_once - 1) * GROUP_UNPACKED_BYTES + SUPER_SCALES_BYTES)
-            if matrix.layout == "q6_kx16":
-                tile_q6_k(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
+        n_bytes = scales_bytes(matrix, current_target())
+        if sums_in_words(current_target()):
+            scales = unpacked.part(u * n_bytes + SCALES_AT, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
+            if matrix.unit_columns == BLOCK_COLUMNS:
+                tile_block_words(at_once, matrix, quants, scales, x, sums.all, row_bytes, tile)
+            elif matrix.layout == "q6_kx16":
+                tile_q6_k_words(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
             else:
-                tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
+                tile_minimum_words(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
+        elif matrix.unit_columns == BLOCK_COLUMNS:
+            tile_blocks(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+        elif matrix.layout == "q6_kx16":
+            tile_q6_k(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
+        else:
+            scales = unpacked.part(u * n_bytes + SCALES_AT, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
+            tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
     for i in static(range(at_once)):
         for t in static(range(tile)):
             vstore(out, (token + t) * out_stride + (g + i) * 16, vload(sums.all, 16 * (i * tile + t), 16))
@@ -243,7 +267,7 @@ def float_group(
 ) -> None:
     """Multiply one row group of a float layout by all tokens."""
     token = u64(0)
-    for tile in static(tiles_for(matrix, current_target().many_registers)):
+    for tile in static(tiles_for(matrix, 1, current_target())):
         while token + tile <= n_tokens:
             tile_float(matrix, group, activations, out, g, token, out_stride, tile)
             token += tile

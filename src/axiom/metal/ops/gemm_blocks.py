@@ -8,7 +8,6 @@ from axiom.lang import (
     Vec,
     array,
     convert,
-    current_target,
     f16,
     f32,
     fma,
@@ -23,12 +22,11 @@ from axiom.lang import (
     vstore,
 )
 from axiom.metal.ops.dots import block_dots
-from axiom.metal.ops.float_sums import FLOAT_START_BITS, scaled_sum
+from axiom.metal.ops.float_sums import scaled_sum
 from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix
 from axiom.metal.ops.nibbles import nibble_start, nibble_sum
 from axiom.metal.ops.quantise import BLOCK_BYTES, SCALE_AT, START_128_AT
 from axiom.metal.ops.quants import largest_quant
-from axiom.metal.ops.unpack import unpacks_signed
 
 
 @fn(inline="always")
@@ -47,10 +45,8 @@ def tile_blocks(
     nibbles = matrix.layout in NIBBLE_BLOCKS
     for t in static(range(tile)):
         x = rows.part(t * row_bytes, BLOCK_BYTES)
-        if unpacks_signed(matrix, current_target()):
-            start = splat(i32, 16, FLOAT_START_BITS)
-        elif nibbles:
-            start = nibble_start(NIBBLE_BLOCKS[matrix.layout], x)
+        if nibbles:
+            start = splat(i32, 16, nibble_start(NIBBLE_BLOCKS[matrix.layout], x))
         else:
             start = splat(i32, 16, load_bytes(i32, x, START_128_AT))
         for i in static(range(at_once)):

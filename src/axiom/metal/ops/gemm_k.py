@@ -7,31 +7,25 @@ the stack, which is in the first-level cache.
 from axiom.lang import (
     Slice,
     array,
-    convert,
-    current_target,
     f32,
     fma,
     fn,
-    i16,
     i32,
     load_bytes,
     splat,
     static,
     u8,
     u64,
-    urange,
     vload,
     vload_bytes,
     vstore,
 )
-from axiom.metal.arch.simd import sums_in_words
-from axiom.metal.ops.dots import block_dots, word_dots
+from axiom.metal.ops.dots import block_dots
 from axiom.metal.ops.float_sums import FLOAT_START_BITS, float_sum, scaled_sum
 from axiom.metal.ops.gemv_k import (
     k_sum,
     number_of,
     part_blocks,
-    q6_k_offset,
     q6_k_sum,
 )
 from axiom.metal.ops.k_scales import q6_k_scale
@@ -42,7 +36,6 @@ from axiom.metal.ops.unpack import (
     BLOCK_SCALES_BYTES,
     BLOCK_UNPACKED_BYTES,
     GROUP_UNPACKED_BYTES,
-    OFFSETS_AT,
 )
 
 SUPER_X_BYTES = 8 * BLOCK_BYTES
@@ -64,27 +57,16 @@ def tile_with_minimums(
     leasts = array(f32, 16 * tile * at_once)
     totals = array(f32, 16 * tile * at_once)
     n_blocks = part_blocks(matrix)
-    if sums_in_words(current_target()):
-        for first in urange(0, 8, n_blocks, rolled=True):
-            parts = array(i32, 16 * tile * at_once)
-            for b in urange(first, first + n_blocks, rolled=True):
-                add_scaled_words(at_once, matrix, quants, scales, rows, parts.all, row_bytes, tile, b)
-            for at in static(range(0, 16 * tile * at_once, 16)):
-                vstore(totals.all, at, vload(totals.all, at, 16) + convert(f32, vload(parts.all, at, 16)))
-        # Last: whoever comes first waits for the activations, unless there is much else to do.
-        for b in urange(0, 8, rolled=True):
-            add_minimums(at_once, scales, rows, leasts.all, row_bytes, tile, b)
-    else:
-        for b in static(range(8)):
-            add_minimums(at_once, scales, rows, leasts.all, row_bytes, tile, u64(b))
-        for first in static(range(0, 8, n_blocks)):
-            parts = array(f32, 16 * tile * at_once)
-            for start in static((first, first + n_blocks // 2)):
-                halves = array(f32, 16 * tile * at_once)
-                for b in static(range(start, start + n_blocks // 2)):
-                    add_products(at_once, matrix, quants, scales, rows, halves.all, row_bytes, tile, u64(b))
-                add_all(tile * at_once, parts.all, halves.all)
-            add_all(tile * at_once, totals.all, parts.all)
+    for b in static(range(8)):
+        add_minimums(at_once, scales, rows, leasts.all, row_bytes, tile, u64(b))
+    for first in static(range(0, 8, n_blocks)):
+        parts = array(f32, 16 * tile * at_once)
+        for start in static((first, first + n_blocks // 2)):
+            halves = array(f32, 16 * tile * at_once)
+            for b in static(range(start, start + n_blocks // 2)):
+                add_products(at_once, matrix, quants, scales, rows, halves.all, row_bytes, tile, u64(b))
+            add_all(tile * at_once, parts.all, halves.all)
+        add_all(tile * at_once, totals.all, parts.all)
     for t in static(range(tile)):
         scale = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
         for i in static(range(at_once)):
@@ -149,36 +131,11 @@ def add_products(
 
 
 @fn(inline="always")
-def add_scaled_words(
-    at_once: int,
-    matrix: Matrix,
-    quants: Slice[u8],
-    scales: Slice[u8],
-    rows: Slice[u8],
-    parts: Slice[i32],
-    row_bytes: int,
-    tile: int,
-    b: u64,
-) -> None:
-    """Add the products of block b to a part, as integers."""
-    block = quants.part(
-        b * BLOCK_UNPACKED_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + BLOCK_UNPACKED_BYTES
-    )
-    x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
-    factors = array(i16, 32 * at_once)
-    for i in static(range(at_once)):
-        factor = vload_bytes(i16, 32, scales, b * BLOCK_SCALES_BYTES + i * GROUP_UNPACKED_BYTES)
-        vstore(factors.all, 32 * i, factor)
-    word_dots(largest_quant(matrix), at_once, block, x, parts, factors.all, row_bytes, tile, 0, 8)
-
-
-@fn(inline="always")
 def tile_q6_k(
     at_once: int,
     matrix: Matrix,
     groups: Slice[u8],
     quants: Slice[u8],
-    scales: Slice[u8],
     rows: Slice[u8],
     sums: Slice[f32],
     row_bytes: int,
@@ -186,70 +143,17 @@ def tile_q6_k(
 ) -> None:
     """Add one 6-bit super-block of each token and row."""
     totals = array(f32, 16 * tile * at_once)
-    if sums_in_words(current_target()):
-        for first in urange(0, 8, 2, rolled=True):
-            parts = array(i32, 16 * tile * at_once)
-            q6_k_starts(at_once, scales, rows, parts.all, row_bytes, tile, first)
-            for half in urange(first * 2, first * 2 + 4, rolled=True):
-                add_half_words(at_once, matrix, quants, scales, rows, parts.all, row_bytes, tile, half)
-            for at in static(range(0, 16 * tile * at_once, 16)):
-                vstore(totals.all, at, vload(totals.all, at, 16) + convert(f32, vload(parts.all, at, 16)))
-    else:
-        for first in static(range(0, 8, 2)):
-            parts = array(f32, 16 * tile * at_once)
-            for b in static((first, first + 1)):
-                add_q6_k(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, u64(b))
-            add_all(tile * at_once, totals.all, parts.all)
+    for first in static(range(0, 8, 2)):
+        parts = array(f32, 16 * tile * at_once)
+        for b in static((first, first + 1)):
+            add_q6_k(at_once, matrix, groups, quants, rows, parts.all, row_bytes, tile, u64(b))
+        add_all(tile * at_once, totals.all, parts.all)
     for t in static(range(tile)):
         scale = number_of(rows.part(t * row_bytes, SUPER_X_BYTES), u64(0), SCALE_AT)
         for i in static(range(at_once)):
             w = groups.part(i * matrix.group_bytes, matrix.unit_bytes)
             at = 16 * (i * tile + t)
             vstore(sums, at, q6_k_sum(w, scale, vload(totals.all, at, 16), vload(sums, at, 16)))
-
-
-@fn(inline="always")
-def q6_k_starts(
-    at_once: int,
-    scales: Slice[u8],
-    rows: Slice[u8],
-    parts: Slice[i32],
-    row_bytes: int,
-    tile: int,
-    first: u64,
-) -> None:
-    """Set the parts of blocks `first` and the next to what the weights' offset takes from them."""
-    for i in static(range(at_once)):
-        offsets = scales.part(first * 64 + (OFFSETS_AT + i * GROUP_UNPACKED_BYTES), 128)
-        low = vload_bytes(i16, 32, offsets, 0)
-        high = vload_bytes(i16, 32, offsets, 64)
-        for t in static(range(tile)):
-            x = rows.part(t * row_bytes, SUPER_X_BYTES)
-            start = q6_k_offset(high, x, first + 1, q6_k_offset(low, x, first, splat(i32, 16, 0)))
-            vstore(parts, 16 * (i * tile + t), start << 5)
-
-
-@fn(inline="always")
-def add_half_words(
-    at_once: int,
-    matrix: Matrix,
-    quants: Slice[u8],
-    scales: Slice[u8],
-    rows: Slice[u8],
-    parts: Slice[i32],
-    row_bytes: int,
-    tile: int,
-    half: u64,
-) -> None:
-    """Add the products of half a block, of sixteen in a super-block, to a part, as integers."""
-    n_bytes = BLOCK_UNPACKED_BYTES // 2
-    block = quants.part(half * n_bytes, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
-    x = rows.part(half // 2 * BLOCK_BYTES + half % 2 * 16, (tile - 1) * row_bytes + 16)
-    factors = array(i16, 32 * at_once)
-    for i in static(range(at_once)):
-        factor = vload_bytes(i16, 32, scales, half * 64 + i * GROUP_UNPACKED_BYTES)
-        vstore(factors.all, 32 * i, factor)
-    word_dots(largest_quant(matrix), at_once, block, x, parts, factors.all, row_bytes, tile, 0, 4)
 
 
 @fn(inline="always")

@@ -30,13 +30,13 @@ from axiom.metal.ops.quantise import SCALE_AT, START_8_AT, START_16_AT, SUM_AT
 
 
 @fn(inline="always")
-def nibble_start(form: NibbleBlock, x: Slice[u8]) -> Vec[i32]:
+def nibble_start(form: NibbleBlock, x: Slice[u8]) -> i32:
     """Return the start of a block's float sum, less what the weights' offset comes to."""
     if form.minimum:
-        return splat(i32, 16, FLOAT_START_BITS)
+        return i32(FLOAT_START_BITS)
     if form.fifth_bit:
-        return splat(i32, 16, load_bytes(i32, x, START_16_AT))
-    return splat(i32, 16, load_bytes(i32, x, START_8_AT))
+        return load_bytes(i32, x, START_16_AT)
+    return load_bytes(i32, x, START_8_AT)
 
 
 @fn(inline="always")
@@ -55,5 +55,6 @@ def unit_nibbles(matrix: Matrix, w: Slice[u8], x: Slice[u8], acc: Vec[f32]) -> V
     """Add a block of one token."""
     form = NIBBLE_BLOCKS[matrix.layout]
     prefetch_part(w, BLOCK_AHEAD_BYTES, form.bytes, 0, 1)
-    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), nibble_start(form, x))
+    start = splat(i32, 16, nibble_start(form, x))
+    dots = unit_dots(matrix, w, x, u64(0), 0, (0, 1), start)
     return nibble_sum(form, w, x, dots, acc)

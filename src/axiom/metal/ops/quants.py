@@ -40,6 +40,11 @@ def largest_quant(matrix: Matrix) -> int:
     return 31 if fifth_bit else 15
 
 
+def steps_in_words(largest: int) -> int:
+    """Return how many times a word can take two products of quants up to `largest` with signed bytes."""
+    return 32767 // (2 * 128 * largest)
+
+
 def blocks_together(matrix: Matrix) -> int:
     """Return how many blocks of a unit share the bytes that hold their quants."""
     if matrix.layout == "q6_kx16":

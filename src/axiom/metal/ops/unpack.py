@@ -2,17 +2,35 @@
 
 A batch of tokens multiplies the same weights again and again. Unpacked once, they cost each tile of tokens
 one load instead of up to five operations. Of each row group: for every 4 columns 64 bytes, byte 4*r + e the
-quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte. Then, of
-super-blocks, for every block 128 bytes: of Q4_K and Q5_K its scales (f32, or twice i16 where
+quant of row r, column 4*v + e, with what the layout has added to it, or as a signed byte.
+
+Then, of super-blocks, for every block 128 bytes: of Q4_K and Q5_K its scales (f32, or twice i16 where
 `sums_in_words`) and its f32 minimums; of Q6_K, where `sums_in_words`, the scales of either half, twice i16,
-and behind those of all blocks for every block its `q6_k_offsets`.
+and behind those of all blocks for every block its `q6_k_offsets`. Of blocks that are units, where
+`sums_in_words`, 192 bytes: f32 scales, what they make of the start of float sums, f32 minimums.
 """
 
-from axiom.lang import Slice, Target, current_target, fn, splat, static, u8, u64, urange, vstore_bytes
+from axiom.lang import (
+    Slice,
+    Target,
+    convert,
+    current_target,
+    f16,
+    f32,
+    fn,
+    splat,
+    static,
+    u8,
+    u64,
+    urange,
+    vload_bytes,
+    vstore_bytes,
+)
 from axiom.metal.arch.simd import sums_in_words
+from axiom.metal.ops.float_sums import start_of
 from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale, q6_k_factors, q6_k_offsets
-from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, SUPER_COLUMNS, Matrix
-from axiom.metal.ops.quants import added, blocks_together, quants_at
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, ROWS, SUPER_COLUMNS, Matrix
+from axiom.metal.ops.quants import added, blocks_together, largest_quant, quants_at, steps_in_words
 
 STRETCH_COLUMNS = 512
 BLOCK_UNPACKED_BYTES = ROWS * BLOCK_COLUMNS
@@ -20,6 +38,10 @@ SCALES_AT = ROWS * STRETCH_COLUMNS
 BLOCK_SCALES_BYTES = 8 * ROWS
 OFFSETS_AT = SUPER_COLUMNS // BLOCK_COLUMNS * BLOCK_SCALES_BYTES
 SUPER_SCALES_BYTES = OFFSETS_AT + SUPER_COLUMNS // BLOCK_COLUMNS * (4 * ROWS)
+# Of a block that is a unit: f32 scales, what the start of its float sums comes to, f32 minimums.
+STARTS_AT = 4 * ROWS
+MINIMUMS_AT = 8 * ROWS
+UNIT_SCALES_BYTES = 12 * ROWS
 GROUP_UNPACKED_BYTES = SCALES_AT + STRETCH_COLUMNS // SUPER_COLUMNS * SUPER_SCALES_BYTES
 
 
@@ -29,8 +51,15 @@ def stretch_units(matrix: Matrix) -> int:
 
 
 def unpacks_signed(matrix: Matrix, target: Target) -> bool:
-    """Tell whether `unpack_stretch` leaves out what the layout has added."""
-    return matrix.layout == "q8_0x16" and sums_in_words(target)
+    """Tell whether quants lose what the layout has added: where a word cannot take two products of them."""
+    return sums_in_words(target) and steps_in_words(largest_quant(matrix)) == 0
+
+
+def scales_bytes(matrix: Matrix, target: Target) -> int:
+    """Return the bytes of a unit's unpacked scales; 0 where they are taken from the unit itself."""
+    if matrix.unit_columns == SUPER_COLUMNS:
+        return SUPER_SCALES_BYTES
+    return UNIT_SCALES_BYTES if sums_in_words(target) else 0
 
 
 @fn(inline="always")
@@ -47,9 +76,14 @@ def unpack_stretch(
                 unpack_signed(matrix, w, part)
             else:
                 unpack_unit(matrix, w, part)
-            if matrix.unit_columns == SUPER_COLUMNS:
-                at = u * SUPER_SCALES_BYTES + (SCALES_AT + i * GROUP_UNPACKED_BYTES)
-                unpack_scales(matrix, w, out.part(at, SUPER_SCALES_BYTES))
+            if scales_bytes(matrix, current_target()) > 0:
+                n_bytes = scales_bytes(matrix, current_target())
+                at = u * n_bytes + (SCALES_AT + i * GROUP_UNPACKED_BYTES)
+                scales = out.part(at, n_bytes)
+                if matrix.unit_columns == SUPER_COLUMNS:
+                    unpack_scales(matrix, w, scales)
+                else:
+                    unpack_block_scales(matrix, w, scales)
 
 
 @fn(inline="always")
@@ -87,3 +121,13 @@ def unpack_scales(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
             else:
                 vstore_bytes(out, at, k_scale(w, u64(b)))
             vstore_bytes(out, at + 4 * ROWS, k_minimum(w, u64(b)))
+
+
+@fn(inline="always")
+def unpack_block_scales(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
+    """Unpack the scales of a block that is a unit, and what goes with them."""
+    scale = convert(f32, vload_bytes(f16, 16, w, 0))
+    vstore_bytes(out, 0, scale)
+    vstore_bytes(out, STARTS_AT, start_of(scale))
+    if matrix.layout in NIBBLE_BLOCKS and NIBBLE_BLOCKS[matrix.layout].minimum:
+        vstore_bytes(out, MINIMUMS_AT, convert(f32, vload_bytes(f16, 16, w, 32)))
