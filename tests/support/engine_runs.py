@@ -1,5 +1,6 @@
 """Run an engine under CPython or compiled, and collect what it brings."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -41,10 +42,12 @@ class Generated:
 
 
 class EngineRun:
-    """An engine bound to fresh memory on one target."""
+    """An engine bound to fresh memory on one target. pool: threads for its lanes, as many as there are."""
 
-    def __init__(self, spec: EngineSpec, weights: NDArray[np.uint8], target: str) -> None:
-        self.spec, self.target = spec, target
+    def __init__(
+        self, spec: EngineSpec, weights: NDArray[np.uint8], target: str, pool: Executor | None = None
+    ) -> None:
+        self.spec, self.target, self.pool = spec, target, pool
         self.engine: Engine = make_engine(spec)
         self.state = zeroed(EngineState)
         self.kv_cache = np.full(kv_cache_bytes(spec), 0xFF, np.uint8)
@@ -68,13 +71,21 @@ class EngineRun:
         return self.call(self.engine.start, self.state, wanted, np.array(prompt, np.uint32))
 
     def step(self) -> StepEvent:
-        """Run one step on all lanes, the last one first: they must not depend on one another."""
+        """Run one step on all lanes: in the pool at once, or the last first; none may need another."""
         event = self.call(self.engine.advance, self.state)
         if event != StepEvent.WORK:
             return event
-        for lane in reversed(range(self.spec.n_lanes)):
-            self.call(self.engine.share, self.state, u32(lane), u32(self.spec.n_lanes))
+        lanes = reversed(range(self.spec.n_lanes))
+        if self.pool is None:
+            for lane in lanes:
+                self.share(lane)
+        else:
+            list(self.pool.map(self.share, lanes))
         return StepEvent.BUSY
+
+    def share(self, lane: int) -> None:
+        """Do a lane's part of the step."""
+        self.call(self.engine.share, self.state, u32(lane), u32(self.spec.n_lanes))
 
     def cancel(self) -> None:
         """Cancel the running sequence."""

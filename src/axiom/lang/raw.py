@@ -7,13 +7,16 @@ Under CPython there is no machine to touch, so these raise `NoMachine`; a functi
 is tested on metal.
 """
 
-from typing import Any, TypeVar
+import threading
+from typing import Any, TypeVar, cast
 
+from axiom.lang.arithmetic import wrapping_add
 from axiom.lang.memory import Index, Slice
 from axiom.lang.primitive import primitive
 from axiom.lang.scalars import Scalar, u8, u64
 
 T = TypeVar("T")
+_adding = threading.Lock()
 
 
 class NoMachine(Exception):
@@ -66,6 +69,18 @@ def volatile_load(source: Slice[T], index: Index) -> T:
 def volatile_store(target: Slice[T], index: Index, value: T) -> None:
     """Store an element that another agent reads: never merged, moved or left out."""
     target[index] = value
+
+
+@primitive
+def atomic_add(target: Slice[T], index: Index, value: T) -> T:
+    """Add to an integer that others add to as well, wrapping, and return what it was.
+
+    Nobody else's change comes in between. Other loads and stores are not ordered by it.
+    """
+    with _adding:
+        before = target[index]
+        target[index] = cast(T, wrapping_add(cast(Any, before), cast(Any, value)))
+        return before
 
 
 @primitive

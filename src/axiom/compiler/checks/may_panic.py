@@ -52,7 +52,7 @@ def may_panic(node: ir.Statement | ir.Expression) -> Reason | None:
             return None if _fits(operand.type, kind) else _CONVERSION
         case ir.Primitive(_, _, "panic"):
             return _STOP
-        case ir.Primitive(_, _, "volatile_store", arguments):
+        case ir.Primitive(_, _, "volatile_store" | "atomic_add", arguments):
             return None if _is_inside(arguments[0], arguments[1]) else _BOUNDS
         case ir.Primitive(_, _, name):
             return None if name in _SAFE else _VIEW

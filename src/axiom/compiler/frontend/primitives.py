@@ -297,6 +297,17 @@ def _volatile_store(e: Expressions, node: ast.Call) -> Value:
     return make(e, node, VOID, [target, e.index(node.args[1]), value])
 
 
+@register("atomic_add")
+def _atomic_add(e: Expressions, node: ast.Call) -> Value:
+    check_count(e, node, 3)
+    target, kind = slice_argument(e, node.args[0])
+    element = ScalarType(kind.element) if is_scalar_type(kind.element) else None
+    if element is None or not element.is_integer:
+        e.context.fail(node.args[0], f"expected a slice of integers, found {kind}")
+    value = e.typed(node.args[2], element)
+    return make(e, node, element, [target, e.index(node.args[1]), value])
+
+
 @register("acquire_fence", "release_fence", "full_fence")
 def _fence(e: Expressions, node: ast.Call) -> Value:
     check_count(e, node, 0)

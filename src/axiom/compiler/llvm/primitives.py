@@ -186,13 +186,26 @@ def _assembly(f: FunctionEmitter, e: ir.Primitive) -> str:
 @register("volatile_store")
 def _volatile_store(f: FunctionEmitter, e: ir.Primitive) -> str:
     element = element_of(e)
+    place = _element_place(f, e)
+    value = f.expression(e.arguments[2])
+    f.emit(f"store volatile {memory_name(element)} {value}, ptr {place}, align {align_of(element)}")
+    return ""
+
+
+@register("atomic_add")
+def _atomic_add(f: FunctionEmitter, e: ir.Primitive) -> str:
+    element = element_of(e)
+    place = _element_place(f, e)
+    added = f"{memory_name(element)} {f.expression(e.arguments[2])}"
+    return f.value(f"atomicrmw add ptr {place}, {added} monotonic, align {align_of(element)}")
+
+
+def _element_place(f: FunctionEmitter, e: ir.Primitive) -> str:
+    """Return where the element is whose slice and index are the first two arguments."""
     pointer, count = f.pair_parts(f.expression(e.arguments[0]))
     index = f.wide(e.arguments[1])
     f.require(f.value(f"icmp ult i64 {index}, {count}"), PanicReason.BOUNDS, index, count)
-    value = f.expression(e.arguments[2])
-    place = f.offset(pointer, f.value(f"mul nuw nsw i64 {index}, {size_of(element)}"))
-    f.emit(f"store volatile {memory_name(element)} {value}, ptr {place}, align {align_of(element)}")
-    return ""
+    return f.offset(pointer, f.value(f"mul nuw nsw i64 {index}, {size_of(element_of(e))}"))
 
 
 @register("acquire_fence", "release_fence", "full_fence")

@@ -82,7 +82,7 @@ def perfetto_json(trace: Trace, model: str) -> dict[str, Any]:
         events.append(
             {"ph": "M", "pid": 1, "tid": lane, "name": "thread_name", "args": {"name": f"lane {lane}"}}
         )
-        for operation, position, n_tokens, piece, begin, end in _rows(records):
+        for operation, position, n_tokens, part, begin, end in _rows(records):
             listed = trace.operations[operation]
             events.append(
                 {
@@ -97,7 +97,7 @@ def perfetto_json(trace: Trace, model: str) -> dict[str, Any]:
                         "layer": listed.layer,
                         "position": position,
                         "n_tokens": n_tokens,
-                        "piece": piece,
+                        "part": part,
                         "bytes_read": listed.bytes_read,
                         "multiply_adds": listed.multiply_adds * n_tokens,
                     },
@@ -110,10 +110,10 @@ def summarise(trace: Trace, lane: int = 0) -> list[OperationTime]:
     """Sum up one lane by name, the longest first. Bytes and arithmetic are those of all lanes."""
     records = trace.lanes.get(lane, np.empty(0, TRACE_DTYPE))
     sums: dict[tuple[str, bool], list[float]] = {}
-    for number, position, n_tokens, piece, begin, end in _rows(records):
+    for number, position, n_tokens, part, begin, end in _rows(records):
         operation = trace.operations[number]
         total = sums.setdefault((operation_name(operation), n_tokens > 1), [0, 0, 0, 0])
-        once = piece == 0
+        once = part == 0
         total[0] += once
         total[1] += end - begin
         positions = position + n_tokens if operation.per_position else 1

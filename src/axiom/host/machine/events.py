@@ -153,7 +153,7 @@ TRACE_DTYPE = [
     ("operation", "<u4"),
     ("position", "<u4"),
     ("n_tokens", "<u4"),
-    ("piece", "<u4"),
+    ("part", "<u4"),
     ("begin_cycles", "<u8"),
     ("end_cycles", "<u8"),
 ]

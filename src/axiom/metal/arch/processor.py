@@ -74,7 +74,8 @@ def has_lzcnt() -> bool:
 def claim(word: Slice[u64], owner: u64) -> u64:
     """Store `owner` in the first word if that is zero, in one step; return what it held before.
 
-    The only atomic read-modify-write of ring 3: for processors that crash at the same time.
+    For processors that crash at the same time. Apart from this, ring 3 has one atomic read-modify-write, by
+    which the lanes share out what is left of a step (`engine`).
     """
     assert word.length > 0, "there is no word to claim"
     place = address_of(word)

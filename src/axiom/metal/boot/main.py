@@ -133,7 +133,7 @@ def make_kernel(config: KernelConfig) -> list[Any]:
     """Return the exported functions of an image for one configuration."""
     plan = config.regions
     requests = static_var(array(RegionRequest, len(plan)))
-    engine = make_engine(config.engine)
+    engine = make_engine(config.engine, beat)
     served = make_service(engine, (X86_64_V3, X86_64_V4_VNNI), count_hardware, hosted=False)
     state = served.state
     model_start = make_model_start(config, state)

@@ -20,6 +20,8 @@ from axiom.abi.link import (
 from axiom.abi.trace import TraceRecord
 from axiom.lang import (
     Slice,
+    array,
+    atomic_add,
     f32,
     fill_zero,
     fn,
@@ -27,11 +29,13 @@ from axiom.lang import (
     minimum,
     reinterpret,
     static,
+    static_var,
     table,
     u8,
     u32,
     u64,
     urange,
+    volatile_store,
 )
 from axiom.metal.engine.activations import plan_activations
 from axiom.metal.engine.forward import Share, make_execute
@@ -44,6 +48,16 @@ from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.engine.trace import TRACE_BYTES, clear_trace, note
 from axiom.metal.kernel.clock import now_cycles
 from axiom.metal.ops.digest import logits_digest
+
+# Of the parts that a step is shared out in, as many for each lane, and as many of them its own: the others
+# go to who is first through, one by one. Processors are not equally fast, least of all those of a virtual
+# machine; when the first one is through, the others have a part left at most. Of a batch, a lane does some
+# of its own at a time, of a token all, which keeps what it reads of the weights in one stream.
+PARTS_PER_LANE = 16
+OWN_PARTS = 12
+OWN_PARTS_AT_A_TIME = 3
+# Two cache lines, because processors fetch lines in pairs.
+LINE_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -108,14 +122,23 @@ def cancel(state: EngineState) -> None:
         finish(state, DoneReason.CANCELLED)
 
 
-def make_engine(spec: EngineSpec) -> Engine:
-    """Specialise the engine for a model."""
+@fn
+def tell_nobody() -> None:
+    """Be the `progress` of an engine whose lanes nobody watches."""
+
+
+def make_engine(spec: EngineSpec, progress: Callable[[], None] = tell_nobody) -> Engine:
+    """Specialise the engine for a model.
+
+    progress: what lane 0 calls after each of its parts of a step, which may be long ones.
+    """
     schedule = build_schedule(spec)
     execute = make_execute(spec, schedule)
     records = table(OperationRecord, [operation.record() for operation in schedule.operations])
     at, n_vocab, n_context = plan_activations(spec), spec.shape.n_vocab, spec.n_context
     kv_bytes, output_start, n_batch = kv_cache_bytes(spec), schedule.output_start, spec.n_batch
     n_lanes = spec.n_lanes
+    taken_parts = static_var(array(u64, LINE_WORDS), align=LINE_WORDS * 8)
 
     @fn
     def prompt_tokens(state: EngineState) -> Slice[u32]:
@@ -277,34 +300,67 @@ def make_engine(spec: EngineSpec) -> Engine:
                 return StepEvent.PROMPT_LOGITS
             return sample_token(state)
         state.working = True
+        volatile_store(taken_parts.all, 0, u64(0))
         return StepEvent.WORK
 
     @fn
-    def trace_operation(state: EngineState, lane: u32, operation: u32, begin: u64) -> None:
+    def trace_operation(state: EngineState, part: Share, operation: u32, begin: u64) -> None:
         made = TraceRecord(
             operation=operation,
             position=state.position,
             n_tokens=state.n_tokens,
-            piece=state.piece,
+            part=u32(part.first),
             begin_cycles=begin,
             end_cycles=now_cycles(),
         )
-        note(trace_ring(state, lane), made)
+        note(trace_ring(state, u32(part.lane)), made)
 
-    @fn
-    def share(state: EngineState, lane: u32, lanes: u32) -> None:
+    @fn(inline="never")
+    def do_part(state: EngineState, part: Share) -> None:
+        """Do the operations of the step for a part of it."""
         number = state.operation
         tracing = state.request.flags & FLAG_TRACE != 0
-        pieces = records[number].n_pieces if state.n_tokens > 1 else u32(1)
-        part = Share(lane=u64(lane), n_lanes=u64(lanes), piece=u64(state.piece), n_pieces=u64(pieces))
         through = False
         while not through:
             record = records[number]
             begin = now_cycles()
             execute(state, record, part)
             if tracing:
-                trace_operation(state, lane, number, begin)
+                trace_operation(state, part, number, begin)
             through = record.ends_step
             number += 1
+
+    @fn
+    def do_parts(state: EngineState, lane: u64, first: u64, count: u64, of: u64) -> None:
+        """Do parts [first, first + count) of `of`."""
+        do_part(state, Share(lane=lane, first=first, last=first + count, of=of))
+        if lane == 0:
+            progress()
+
+    @fn
+    def do_own_and_take(state: EngineState, lane: u64, start: u64, n_lanes: u64, of: u64) -> None:
+        """Do the lane's own parts of those from `start` on, and of the others what nobody has taken."""
+        at_a_time = u64(OWN_PARTS_AT_A_TIME) if state.n_tokens > 1 else u64(OWN_PARTS)
+        own = u64(0)
+        while own < OWN_PARTS:
+            do_parts(state, lane, start + lane * OWN_PARTS + own, at_a_time, of)
+            own += at_a_time
+        taken = u64(0)
+        while taken < n_lanes * PARTS_PER_LANE:
+            taken = n_lanes * OWN_PARTS + atomic_add(taken_parts.all, 0, u64(1))
+            if taken < n_lanes * PARTS_PER_LANE:
+                do_parts(state, lane, start + taken, u64(1), of)
+
+    @fn
+    def share(state: EngineState, lane: u32, lanes: u32) -> None:
+        record = records[state.operation]
+        n_lanes = u64(lanes)
+        piece = u64(state.piece)
+        n_pieces = u64(record.n_pieces) if state.n_tokens > 1 else u64(1)
+        if record.is_shared_out:
+            n_parts = n_lanes * PARTS_PER_LANE
+            do_own_and_take(state, u64(lane), piece * n_parts, n_lanes, n_pieces * n_parts)
+        else:
+            do_parts(state, u64(lane), piece * n_lanes + u64(lane), u64(1), n_pieces * n_lanes)
 
     return Engine(spec, schedule, bind, start, advance, share, trace_ring, cancel)

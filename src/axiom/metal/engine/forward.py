@@ -1,12 +1,26 @@
 """Execute one operation of the schedule. Only kinds and matrix shapes that occur are compiled.
 
-Every lane calls `execute` for every operation and does its own part: rows of a matrix, tokens, heads. The
-parts are disjoint, so that nothing depends on how many lanes there are.
+Every lane calls `execute` for its parts of every operation: rows of a matrix, tokens, heads. The parts are
+disjoint, so that nothing depends on how many lanes there are, nor on which of them does what.
 """
 
 from collections.abc import Callable
 
-from axiom.lang import Slice, f32, f64, fn, minimum, reinterpret, static, struct, u8, u32, u64, urange
+from axiom.lang import (
+    Slice,
+    current_target,
+    f32,
+    f64,
+    fn,
+    minimum,
+    reinterpret,
+    static,
+    struct,
+    u8,
+    u32,
+    u64,
+    urange,
+)
 from axiom.metal.engine.activations import Buffer, plan_activations
 from axiom.metal.engine.kv_cache import KvCache, plan_kv_cache
 from axiom.metal.engine.operation import OperationKind, OperationRecord
@@ -16,7 +30,7 @@ from axiom.metal.engine.spec import EngineSpec
 from axiom.metal.ops.attention import attend, block_tokens
 from axiom.metal.ops.elementwise import add, swiglu
 from axiom.metal.ops.embedding import embed_row
-from axiom.metal.ops.gemm import activation_row_bytes, gemm, padded_tokens
+from axiom.metal.ops.gemm import activation_row_bytes, gemm, most_together, padded_tokens
 from axiom.metal.ops.gemv import gemv
 from axiom.metal.ops.kv_layout import store_key, store_value
 from axiom.metal.ops.matrix import SUPER_COLUMNS, Matrix, round_up, row_stride
@@ -27,38 +41,44 @@ from axiom.metal.ops.rope import rope, rope_tables
 
 @struct
 class Share:
-    """Which part of a step a lane does."""
+    """Which part of a step a lane does: parts [first, last) of `of` equal ones."""
 
     lane: u64
-    n_lanes: u64
-    piece: u64
-    n_pieces: u64
+    first: u64
+    last: u64
+    of: u64
 
 
 @fn
 def first_of(share: Share, count: u64) -> u64:
-    """Return where the lane's part of `count` things starts; it ends where the next lane's starts."""
-    return count * share.lane // share.n_lanes
+    """Return where the share of `count` things starts."""
+    return count * share.first // share.of
 
 
 @fn
 def end_of(share: Share, count: u64) -> u64:
-    """Return where the lane's part of `count` things ends."""
-    return count * (share.lane + 1) // share.n_lanes
+    """Return where the share of `count` things ends, and the next part starts."""
+    return count * share.last // share.of
 
 
 @fn
-def first_row(share: Share, n_groups: u64) -> u64:
-    """Return the first row group of this piece of the lane's part."""
-    first = first_of(share, n_groups)
-    return first + (end_of(share, n_groups) - first) * share.piece // share.n_pieces
+def together_in(state: EngineState) -> u64:
+    """Return how many row groups parts are multiples of: what `gemm` is fastest with."""
+    return u64(most_together(current_target())) if state.n_tokens > 1 else u64(1)
 
 
 @fn
-def end_row(share: Share, n_groups: u64) -> u64:
-    """Return the row group after the last one of this piece of the lane's part."""
-    first = first_of(share, n_groups)
-    return first + (end_of(share, n_groups) - first) * (share.piece + 1) // share.n_pieces
+def first_group(state: EngineState, share: Share, n_groups: u64) -> u64:
+    """Return the first row group of the share."""
+    together = together_in(state)
+    return first_of(share, n_groups) // together * together
+
+
+@fn
+def end_group(state: EngineState, share: Share, n_groups: u64) -> u64:
+    """Return the row group after the last one of the share."""
+    together = together_in(state)
+    return n_groups if share.last == share.of else end_of(share, n_groups) // together * together
 
 
 @fn
@@ -96,8 +116,8 @@ def matmul(matrix: Matrix, state: EngineState, record: OperationRecord, share: S
     rows = padded_tokens(n_tokens) if matrix.quantised else n_tokens
     source = bytes_at(state, record.source, rows * row_bytes)
     target = floats_at(state, record.target, (n_tokens - 1) * stride + n_rows)
-    first = first_row(share, u64(matrix.n_groups))
-    last = end_row(share, u64(matrix.n_groups))
+    first = first_group(state, share, u64(matrix.n_groups))
+    last = end_group(state, share, u64(matrix.n_groups))
     if n_tokens == 1:
         gemv(matrix, weights, source, target, first, last)
     else:
@@ -229,8 +249,8 @@ def make_execute(
     @fn
     def add_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
         count = u64(record.count)
-        first = first_row(share, count // 16) * 16
-        n_rows = end_row(share, count // 16) * 16 - first
+        first = first_group(state, share, count // 16) * 16
+        n_rows = end_group(state, share, count // 16) * 16 - first
         for token in urange(u64(state.n_tokens)):
             start = (token * (count | 16) + first) * 4
             target = floats_at(state, record.target + start, n_rows)
@@ -239,8 +259,8 @@ def make_execute(
     @fn
     def swiglu_rows(state: EngineState, record: OperationRecord, share: Share) -> None:
         count = u64(record.count)
-        first = first_row(share, count // 16) * 16
-        n_rows = end_row(share, count // 16) * 16 - first
+        first = first_group(state, share, count // 16) * 16
+        n_rows = end_group(state, share, count // 16) * 16 - first
         for token in urange(u64(state.n_tokens)):
             start = (token * (count | 16) + first) * 4
             target = floats_at(state, record.target + start, n_rows)

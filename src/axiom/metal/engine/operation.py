@@ -29,12 +29,14 @@ class OperationRecord:
     source, target: byte offsets in the activations region, of the first token. weights: byte offset in
     the weights region. matrix: number of the matrix shape. count: numbers per token (QUANTISE, ADD,
     SWIGLU). scale_columns: how many numbers share a scale (QUANTISE, NORM_AND_QUANTISE). ends_step: every
-    lane must be through before the next operation begins. n_pieces, of a step's first operation: in how
-    many parts a batch of several tokens goes through the step.
+    lane must be through before the next operation begins. Of a step's first operation: n_pieces, in how
+    many pieces a batch of several tokens goes through the step; is_shared_out, whether lanes that are
+    through with their parts of a piece take of what is left.
     """
 
     kind: OperationKind
     ends_step: bool
+    is_shared_out: bool
     n_pieces: u32
     layer: u32
     matrix: u32
@@ -57,6 +59,7 @@ class Operation:
     name: str
     layer: int = 0
     ends_step: bool = True
+    is_shared_out: bool = False
     n_pieces: int = 1
     matrix: int = 0
     count: int = 0
@@ -73,6 +76,7 @@ class Operation:
         return OperationRecord(
             kind=self.kind,
             ends_step=self.ends_step,
+            is_shared_out=self.is_shared_out,
             n_pieces=u32(self.n_pieces),
             layer=u32(self.layer),
             matrix=u32(self.matrix),

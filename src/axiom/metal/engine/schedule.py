@@ -5,7 +5,7 @@ A batch of tokens (one, when generating) is one walk through the list; the opera
 
 A *step* is a run of operations that a lane executes without waiting for the others: it goes on with the
 rows or the tokens that it has made itself. A batch goes through a step of more than
-`MAX_STEP_MULTIPLY_ADDS` in several pieces, so that the link is looked at in between.
+`MAX_SHARE_MULTIPLY_ADDS` a lane in several pieces, so that the link is looked at in between.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from axiom.metal.engine.operation import Operation, OperationKind
 from axiom.metal.engine.spec import EngineSpec, matrix_of
 from axiom.metal.ops.matrix import Matrix, round_up
 
-MAX_STEP_MULTIPLY_ADDS = 2**28
+MAX_SHARE_MULTIPLY_ADDS = 2**30
 GROUP_ROWS = 16
 LAYER_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -148,8 +148,9 @@ class _Builder:
         """Add a step: operations by rows that need nothing from other lanes."""
         run = list(operations)
         work = sum(o.multiply_adds for o in run) * self.spec.n_batch
+        n_pieces = -(-work // (MAX_SHARE_MULTIPLY_ADDS * self.spec.n_lanes))
         run = [replace(o, ends_step=False) for o in run]
-        run[0] = replace(run[0], n_pieces=-(-work // MAX_STEP_MULTIPLY_ADDS))
+        run[0] = replace(run[0], n_pieces=n_pieces, is_shared_out=True)
         run[-1] = replace(run[-1], ends_step=True)
         self.operations += run
 
@@ -175,6 +176,7 @@ class _Builder:
                 bytes_read=self.kv_cache.position_bytes,
                 multiply_adds=2 * shape.n_heads * shape.head_dim,
                 per_position=True,
+                is_shared_out=True,
             ),
         ]
 

@@ -50,7 +50,7 @@ def note(ring: Slice[u8], record: TraceRecord) -> None:
     target.operation = record.operation
     target.position = record.position
     target.n_tokens = record.n_tokens
-    target.piece = record.piece
+    target.part = record.part
     target.begin_cycles = record.begin_cycles
     target.end_cycles = record.end_cycles
     count[0] += 1

@@ -3,7 +3,7 @@
 Lane 0 is the one that runs the scheduler. `run` starts an operation by one store of its ticket, does lane
 0's own share, and waits until every other lane has stored that ticket in its own mailbox; `lane_loop`
 is the other side. Nobody ever writes a word that another writes, so there are no locks and no atomic
-read-modify-writes.
+read-modify-writes here.
 
 Why that is enough. x86-64 (Intel SDM volume 3, section 9.2.2) keeps the loads of a processor in order, its
 stores in order, and no store ahead of an earlier load; only a load may go ahead of an earlier store. So:
@@ -13,6 +13,10 @@ stores in order, and no store ahead of an earlier load; only a load may go ahead
   through the next ticket, by every other lane;
 - the one reordering there is - lane 0 beginning to read for its share before its ticket is visible - is
   harmless: all that a share reads was complete before its operation began.
+
+A share may take what is left of an operation from the other lanes by `atomic_add` to a counter (`engine`),
+which lane 0 sets before the ticket: no lane adds to it any more then, as all have answered, and none does
+before it has seen the ticket. The addition itself has to order nothing.
 
 The tickets are volatile and fences stand beside them, so that the compiler keeps that order too. A share
 must not leave non-temporal stores behind, which are outside of these rules.

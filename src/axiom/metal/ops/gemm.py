@@ -64,6 +64,11 @@ def groups_together(matrix: Matrix, target: Target) -> tuple[int, ...]:
     return (3, 1) if matrix.unit_columns == BLOCK_COLUMNS else (2, 1)
 
 
+def most_together(target: Target) -> int:
+    """Return the most row groups that are multiplied at once, whatever the layout."""
+    return 3 if sums_in_words(target) else 2
+
+
 def tiles_for(matrix: Matrix, at_once: int, target: Target) -> tuple[int, ...]:
     """Return the tiles, largest first, for so many row groups at once."""
     if target.many_registers:

@@ -1,5 +1,6 @@
 """The engine on the small trained model: its numbers, and its states."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
@@ -193,13 +194,24 @@ def test_batches_and_lanes_change_no_bit(name: str, target: str) -> None:
         assert generated_bits(made) == expected
 
 
+def test_lanes_that_take_parts_from_one_another_change_no_bit() -> None:
+    packed = model("q4_0", 64)
+    prompt = [1, 403, 407, 261, 378, 298, 411, 286, 261, 289, 400, 317, 263, 419, 310, 292, 278, 401, 266]
+    plain = EngineRun(packed.spec, packed.weights, "hosted-v3").generate(request(max_new=6), prompt)
+    spec = replace(packed.spec, n_batch=8, n_lanes=3)
+    with ThreadPoolExecutor(spec.n_lanes) as pool:
+        run = EngineRun(spec, packed.weights, "hosted-v3", pool)
+        for _ in range(5):
+            assert generated_bits(run.generate(request(max_new=6), prompt)) == generated_bits(plain)
+
+
 def test_a_step_in_pieces_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = model("q8_0", 64)
     prompt = [1, 403, 407, 261, 378, 298, 411]
     expected = generated_bits(
         EngineRun(packed.spec, packed.weights, "hosted-v3").generate(request(), prompt)
     )
-    monkeypatch.setattr(schedule_module, "MAX_STEP_MULTIPLY_ADDS", 2**14)
+    monkeypatch.setattr(schedule_module, "MAX_SHARE_MULTIPLY_ADDS", 2**14)
     spec = replace(packed.spec, n_lanes=2)
     run = EngineRun(spec, packed.weights, "hosted-v3")
     assert max(o.n_pieces for o in run.engine.schedule.operations) > 10

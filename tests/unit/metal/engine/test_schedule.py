@@ -154,7 +154,7 @@ def test_every_weight_is_read_once_and_the_counts_add_up() -> None:
 def test_a_step_of_much_work_goes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(make_spec("f32x16", "f32x16"), n_batch=10)
     head = spec.output_tensor().rows * 64 * 10
-    monkeypatch.setattr(schedule_module, "MAX_STEP_MULTIPLY_ADDS", head // 4)
+    monkeypatch.setattr(schedule_module, "MAX_SHARE_MULTIPLY_ADDS", head // 4)
     pieces = {o.name: o.n_pieces for o in build_schedule(spec).operations}
     assert pieces["token_embd"] in (4, 5)  # rows are padded to whole groups
     assert pieces["blk.0.attn_output"] == 1
