@@ -55,7 +55,7 @@ from axiom.metal.ops.digest import logits_digest
 # of its own at a time, of a token all, which keeps what it reads of the weights in one stream.
 PARTS_PER_LANE = 16
 OWN_PARTS = 12
-OWN_PARTS_AT_A_TIME = 3
+OWN_PARTS_AT_A_TIME = 4
 # Two cache lines, because processors fetch lines in pairs.
 LINE_WORDS = 16
 
@@ -340,14 +340,15 @@ def make_engine(spec: EngineSpec, progress: Callable[[], None] = tell_nobody) ->
     @fn
     def do_own_and_take(state: EngineState, lane: u64, start: u64, n_lanes: u64, of: u64) -> None:
         """Do the lane's own parts of those from `start` on, and of the others what nobody has taken."""
-        at_a_time = u64(OWN_PARTS_AT_A_TIME) if state.n_tokens > 1 else u64(OWN_PARTS)
+        n_own = u64(OWN_PARTS) if n_lanes > 1 else u64(PARTS_PER_LANE)
+        at_a_time = u64(OWN_PARTS_AT_A_TIME) if state.n_tokens > 1 else n_own
         own = u64(0)
-        while own < OWN_PARTS:
-            do_parts(state, lane, start + lane * OWN_PARTS + own, at_a_time, of)
+        while own < n_own:
+            do_parts(state, lane, start + lane * n_own + own, at_a_time, of)
             own += at_a_time
-        taken = u64(0)
+        taken = n_lanes * n_own
         while taken < n_lanes * PARTS_PER_LANE:
-            taken = n_lanes * OWN_PARTS + atomic_add(taken_parts.all, 0, u64(1))
+            taken = n_lanes * n_own + atomic_add(taken_parts.all, 0, u64(1))
             if taken < n_lanes * PARTS_PER_LANE:
                 do_parts(state, lane, start + taken, u64(1), of)
 

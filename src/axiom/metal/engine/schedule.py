@@ -19,6 +19,8 @@ from axiom.metal.engine.spec import EngineSpec, matrix_of
 from axiom.metal.ops.matrix import Matrix, round_up
 
 MAX_SHARE_MULTIPLY_ADDS = 2**30
+# Of a step for one token: with less, a few additions to a counter cost more than a lane's waiting.
+LEAST_SHARED_OUT_MULTIPLY_ADDS = 2**20
 GROUP_ROWS = 16
 LAYER_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -147,10 +149,11 @@ class _Builder:
     def step(self, operations: Iterable[Operation]) -> None:
         """Add a step: operations by rows that need nothing from other lanes."""
         run = list(operations)
-        work = sum(o.multiply_adds for o in run) * self.spec.n_batch
-        n_pieces = -(-work // (MAX_SHARE_MULTIPLY_ADDS * self.spec.n_lanes))
+        work = sum(o.multiply_adds for o in run)
+        n_pieces = -(-work * self.spec.n_batch // (MAX_SHARE_MULTIPLY_ADDS * self.spec.n_lanes))
+        is_shared_out = work >= LEAST_SHARED_OUT_MULTIPLY_ADDS
         run = [replace(o, ends_step=False) for o in run]
-        run[0] = replace(run[0], n_pieces=n_pieces, is_shared_out=True)
+        run[0] = replace(run[0], n_pieces=n_pieces, is_shared_out=is_shared_out)
         run[-1] = replace(run[-1], ends_step=True)
         self.operations += run
 
@@ -162,6 +165,7 @@ class _Builder:
     def attention(self, layer: int) -> None:
         """Rotate, cache and attend."""
         shape = self.spec.shape
+        work = 2 * shape.n_heads * shape.head_dim
         self.operations += [
             Operation(
                 OperationKind.ROPE_AND_CACHE,
@@ -174,9 +178,9 @@ class _Builder:
                 "attention",
                 layer,
                 bytes_read=self.kv_cache.position_bytes,
-                multiply_adds=2 * shape.n_heads * shape.head_dim,
+                multiply_adds=work,
                 per_position=True,
-                is_shared_out=True,
+                is_shared_out=work * self.spec.n_context >= LEAST_SHARED_OUT_MULTIPLY_ADDS,
             ),
         ]
 
