@@ -33,7 +33,7 @@ from axiom.metal.ops.gemm_blocks import tile_blocks
 from axiom.metal.ops.gemm_k import tile_q6_k, tile_with_minimums
 from axiom.metal.ops.gemm_tiles import gemm_tiles
 from axiom.metal.ops.gemm_words import tile_block_words, tile_minimum_words, tile_q6_k_words
-from axiom.metal.ops.matrix import BLOCK_COLUMNS, Matrix, row_stride
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, SUPER_COLUMNS, UNITS, Matrix, row_stride
 from axiom.metal.ops.quantise import BLOCK_BYTES, quantised_stride
 from axiom.metal.ops.quants import largest_quant, steps_in_words
 from axiom.metal.ops.unpack import (
@@ -66,7 +66,7 @@ def groups_together(matrix: Matrix, target: Target) -> tuple[int, ...]:
 
 def most_together(target: Target) -> int:
     """Return the most row groups that are multiplied at once, whatever the layout."""
-    return 3 if sums_in_words(target) else 2
+    return max(groups_together(Matrix(layout, ROWS, SUPER_COLUMNS), target)[0] for layout in UNITS)
 
 
 def tiles_for(matrix: Matrix, at_once: int, target: Target) -> tuple[int, ...]:
@@ -224,8 +224,8 @@ def quantised_tile(
         at = u * 16 * matrix.unit_columns
         quants = unpacked.part(at, (at_once - 1) * GROUP_UNPACKED_BYTES + 16 * matrix.unit_columns)
         n_bytes = scales_bytes(matrix, current_target())
+        scales = unpacked.part(u * n_bytes + SCALES_AT, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
         if sums_in_words(current_target()):
-            scales = unpacked.part(u * n_bytes + SCALES_AT, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
             if matrix.unit_columns == BLOCK_COLUMNS:
                 tile_block_words(at_once, matrix, quants, scales, x, sums.all, row_bytes, tile)
             elif matrix.layout == "q6_kx16":
@@ -237,7 +237,6 @@ def quantised_tile(
         elif matrix.layout == "q6_kx16":
             tile_q6_k(at_once, matrix, w, quants, x, sums.all, row_bytes, tile)
         else:
-            scales = unpacked.part(u * n_bytes + SCALES_AT, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
             tile_with_minimums(at_once, matrix, w, quants, scales, x, sums.all, row_bytes, tile)
     for i in static(range(at_once)):
         for t in static(range(tile)):

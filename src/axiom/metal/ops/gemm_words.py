@@ -30,7 +30,7 @@ from axiom.lang import (
 from axiom.metal.arch.simd import signed_pairs, vpmaddubsw, vpmaddwd
 from axiom.metal.ops.float_sums import FLOAT_START_BITS
 from axiom.metal.ops.gemv_k import part_blocks
-from axiom.metal.ops.matrix import NIBBLE_BLOCKS, Matrix
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, Matrix
 from axiom.metal.ops.nibbles import nibble_start
 from axiom.metal.ops.quantise import (
     BLOCK_BYTES,
@@ -39,7 +39,7 @@ from axiom.metal.ops.quantise import (
     SUM_AT,
     TOTAL_AT,
 )
-from axiom.metal.ops.quants import largest_quant, steps_in_words
+from axiom.metal.ops.quants import has_minimum, largest_quant, steps_in_words
 from axiom.metal.ops.unpack import (
     BLOCK_SCALES_BYTES,
     BLOCK_UNPACKED_BYTES,
@@ -88,7 +88,7 @@ def tile_block_words(
 ) -> None:
     """Add one block of 32 columns of each token and row, in the order of `nibbles`."""
     dots = array(i32, 16 * tile * at_once)
-    word_dots(matrix, at_once, quants, rows, dots.all, scales, False, row_bytes, tile, 0, 8)
+    word_dots(matrix, at_once, quants, rows, dots.all, scales, row_bytes, tile, 8)
     for i in static(range(2 * at_once)):
         scale = vload_bytes(f32, 8, scales, eight_at(i))
         start = vload_bytes(f32, 8, scales, STARTS_AT + eight_at(i))
@@ -101,11 +101,6 @@ def tile_block_words(
                 minimum = vload_bytes(f32, 8, scales, MINIMUMS_AT + eight_at(i))
                 known = fma(minimum, eight_numbers(x, u64(SUM_AT)), known)
             vstore(sums, at, known)
-
-
-def has_minimum(matrix: Matrix) -> bool:
-    """Tell whether a layout of 32-column blocks has minimums."""
-    return matrix.layout in NIBBLE_BLOCKS and NIBBLE_BLOCKS[matrix.layout].minimum
 
 
 @fn(inline="always")
@@ -139,7 +134,7 @@ def tile_minimum_words(
             )
             x = rows.part(b * BLOCK_BYTES, (tile - 1) * row_bytes + BLOCK_BYTES)
             factors = scales.part(b * BLOCK_SCALES_BYTES, (at_once - 1) * GROUP_UNPACKED_BYTES + 64)
-            word_dots(matrix, at_once, block, x, parts.all, factors, True, row_bytes, tile, 0, 8)
+            word_dots(matrix, at_once, block, x, parts.all, factors, row_bytes, tile, 8)
         add_parts(tile * at_once, totals.all, parts.all)
     # Last: whoever comes first waits for the activations, unless there is much else to do.
     leasts = array(f32, 16 * tile * at_once)
@@ -190,7 +185,7 @@ def tile_q6_k_words(
             block = quants.part(half * n_bytes, (at_once - 1) * GROUP_UNPACKED_BYTES + n_bytes)
             x = rows.part(half // 2 * BLOCK_BYTES + half % 2 * 16, (tile - 1) * row_bytes + 16)
             factors = scales.part(half * 64, (at_once - 1) * GROUP_UNPACKED_BYTES + 64)
-            word_dots(matrix, at_once, block, x, parts.all, factors, True, row_bytes, tile, 0, 4)
+            word_dots(matrix, at_once, block, x, parts.all, factors, row_bytes, tile, 4)
         add_parts(tile * at_once, totals.all, parts.all)
     for i in static(range(2 * at_once)):
         w = groups.part(i // 2 * matrix.group_bytes + i % 2 * 16, 16)
@@ -232,38 +227,36 @@ def word_dots(
     rows: Slice[u8],
     dots: Slice[i32],
     factors: Slice[u8],
-    scaled: bool,
     row_bytes: int,
     tile: int,
-    first: int,
-    last: int,
+    n_steps: int,
 ) -> None:
-    """Add the products of 4-column steps [first, last) of a block to the integer sums.
+    """Add the products of the first 4-column steps of a block, or of half a block, to the integer sums.
 
-    quants: the unpacked block of the first row group. rows: the block of the first token. factors: where
-    `scaled`, what the sums of a row are multiplied by, which costs nothing: twice 16 bits for each row.
+    quants: the unpacked block of the first row group. rows: the block of the first token. factors: of
+    super-blocks, what the sums of a row are multiplied by, which costs nothing: twice 16 bits for each row.
     Words take the sums of several steps: one widening for all of them. Quants of which a word cannot take
     two products are signed bytes (`unpack.unpacks_signed`).
     The loops stay loops: unrolled, they are reordered into one that keeps more than there are registers.
     """
     steps = steps_in_words(largest_quant(matrix))
     if steps == 0:
-        for v in urange(first, last, STEPS_AT_A_TIME, rolled=True):
+        for v in urange(0, n_steps, STEPS_AT_A_TIME, rolled=True):
             for n in static(range(STEPS_AT_A_TIME)):
                 add_signed(2 * at_once, quants, rows, dots, row_bytes, tile, v + n)
     elif steps == 2:
-        for v in urange(first, last, 2, rolled=True):
+        for v in urange(0, n_steps, 2, rolled=True):
             add_two_steps(2 * at_once, quants, rows, dots, factors, row_bytes, tile, v)
     else:
-        run = min(steps, last - first)
-        for start in urange(first, last, run, rolled=True):
+        run = min(steps, n_steps)
+        for start in urange(0, n_steps, run, rolled=True):
             words = array(i16, 32 * tile * at_once)
             for n in static(range(STEPS_AT_A_TIME)):
                 add_step(2 * at_once, quants, rows, words.all, row_bytes, tile, start, n)
             for v in urange(start + STEPS_AT_A_TIME, start + run, STEPS_AT_A_TIME, rolled=True):
                 for n in static(range(STEPS_AT_A_TIME)):
                     add_step(2 * at_once, quants, rows, words.all, row_bytes, tile, v, n)
-            widen(2 * at_once, words.all, dots, factors, scaled, tile)
+            widen(matrix, 2 * at_once, words.all, dots, factors, tile)
 
 
 @fn(inline="always")
@@ -324,11 +317,14 @@ def add_step(
 
 @fn(inline="always")
 def widen(
-    eights: int, words: Slice[i16], dots: Slice[i32], factors: Slice[u8], scaled: bool, tile: int
+    matrix: Matrix, eights: int, words: Slice[i16], dots: Slice[i32], factors: Slice[u8], tile: int
 ) -> None:
     """Add the sums in words to the integer sums."""
     for i in static(range(eights)):
-        factor = vload_bytes(i16, 16, factors, eight_at(i)) if scaled else splat(i16, 16, 1)
+        if matrix.unit_columns == BLOCK_COLUMNS:
+            factor = splat(i16, 16, 1)
+        else:
+            factor = vload_bytes(i16, 16, factors, eight_at(i))
         for t in static(range(tile)):
             at = sums_at(i, t, tile)
             vstore(dots, at, vload(dots, at, 8) + vpmaddwd(vload(words, 2 * at, 16), factor))

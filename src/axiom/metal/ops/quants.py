@@ -29,6 +29,11 @@ def added(matrix: Matrix) -> int:
     return 16 if form.fifth_bit else 8
 
 
+def has_minimum(matrix: Matrix) -> bool:
+    """Tell whether a layout of 32-column blocks has minimums."""
+    return matrix.layout in NIBBLE_BLOCKS and NIBBLE_BLOCKS[matrix.layout].minimum
+
+
 def largest_quant(matrix: Matrix) -> int:
     """Return what none of the quants is above, with what the layout has added."""
     if matrix.layout == "q8_0x16":

@@ -29,8 +29,15 @@ from axiom.lang import (
 from axiom.metal.arch.simd import sums_in_words
 from axiom.metal.ops.float_sums import start_of
 from axiom.metal.ops.k_scales import k_factors, k_minimum, k_scale, q6_k_factors, q6_k_offsets
-from axiom.metal.ops.matrix import BLOCK_COLUMNS, NIBBLE_BLOCKS, ROWS, SUPER_COLUMNS, Matrix
-from axiom.metal.ops.quants import added, blocks_together, largest_quant, quants_at, steps_in_words
+from axiom.metal.ops.matrix import BLOCK_COLUMNS, ROWS, SUPER_COLUMNS, Matrix
+from axiom.metal.ops.quants import (
+    added,
+    blocks_together,
+    has_minimum,
+    largest_quant,
+    quants_at,
+    steps_in_words,
+)
 
 STRETCH_COLUMNS = 512
 BLOCK_UNPACKED_BYTES = ROWS * BLOCK_COLUMNS
@@ -76,8 +83,8 @@ def unpack_stretch(
                 unpack_signed(matrix, w, part)
             else:
                 unpack_unit(matrix, w, part)
-            if scales_bytes(matrix, current_target()) > 0:
-                n_bytes = scales_bytes(matrix, current_target())
+            n_bytes = scales_bytes(matrix, current_target())
+            if n_bytes > 0:
                 at = u * n_bytes + (SCALES_AT + i * GROUP_UNPACKED_BYTES)
                 scales = out.part(at, n_bytes)
                 if matrix.unit_columns == SUPER_COLUMNS:
@@ -129,5 +136,5 @@ def unpack_block_scales(matrix: Matrix, w: Slice[u8], out: Slice[u8]) -> None:
     scale = convert(f32, vload_bytes(f16, 16, w, 0))
     vstore_bytes(out, 0, scale)
     vstore_bytes(out, STARTS_AT, start_of(scale))
-    if matrix.layout in NIBBLE_BLOCKS and NIBBLE_BLOCKS[matrix.layout].minimum:
+    if has_minimum(matrix):
         vstore_bytes(out, MINIMUMS_AT, convert(f32, vload_bytes(f16, 16, w, 32)))
